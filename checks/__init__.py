@@ -1,0 +1,1 @@
+"""Rules over events and sessions that give findings and verdicts. Pure."""

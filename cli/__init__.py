@@ -1,0 +1,1 @@
+"""The plugtap command: one file a sub-command; parses, calls, prints."""

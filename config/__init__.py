@@ -1,0 +1,1 @@
+"""Settings as typed data: the commented default file, validation with errors that name key, value and remedy."""

@@ -1,0 +1,1 @@
+"""The service: pipeline, archive, MQTT, metrics, health."""

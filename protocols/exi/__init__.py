@@ -1,0 +1,1 @@
+"""EXI codec for V2G messages over compact grammar tables. Pure."""

@@ -1,0 +1,1 @@
+"""Sessions and findings to text and JSON. Pure."""

@@ -1,0 +1,1 @@
+"""Events to sessions: parties, phases, attempts, outcome, coverage. Pure."""

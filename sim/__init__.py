@@ -1,0 +1,1 @@
+"""The virtual EV and EVSE and the line between them."""
