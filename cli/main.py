@@ -1,0 +1,91 @@
+"""`plugtap`: find the sub-command, hand over, turn errors into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+from plugtap import __version__
+
+# name -> (module, one line for `plugtap --help`). A module has `add_arguments(parser)` and `run(args) -> exit code`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "analyze": ("plugtap.cli.analyze", "say what happened in capture files: sessions, findings, verdicts"),
+    "decode": ("plugtap.cli.decode", "print every message of a capture file as JSON lines"),
+    "encode": ("plugtap.cli.encode", "turn a V2G message (JSON) into EXI hex"),
+    "run": ("plugtap.cli.run", "the daemon: listen to taps, archive, analyse, publish"),
+    "demo": ("plugtap.cli.demo", "watch the daemon at work on a virtual EV and EVSE"),
+    "simulate": ("plugtap.cli.simulate", "write captures of virtual charging sessions, good and bad"),
+    "config": ("plugtap.cli.config", "check a settings file, or print the commented default"),
+    "checks": ("plugtap.cli.checks", "list and explain the checks"),
+}
+
+EPILOG = """exit codes: 0 fine; 1 a finding at or above --fail-on; 2 wrong usage or settings; 3 some input unreadable;
+130 interrupted (what was found until then is printed).  `plugtap COMMAND --help` explains each command."""
+
+
+class UsageError(Exception):
+    """Something the user wrote can't be done as written; the message says what to change. Exit code 2."""
+
+
+def _available() -> dict[str, tuple[str, str]]:
+    """Commands whose module is there (a build may leave some out)."""
+    return {name: entry for name, entry in COMMANDS.items() if importlib.util.find_spec(entry[0]) is not None}
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser; with `only`, just that command's options are loaded (imports are what start-up time goes into)."""
+    parser = argparse.ArgumentParser(
+        prog="plugtap",
+        description="Listens to CCS charging sessions from outside and says who broke them, why, and how to fix it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version_line())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (module, line) in _available().items():
+        sub = commands.add_parser(name, help=line, description=line, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if only is None or only == name:
+            importlib.import_module(module).add_arguments(sub)
+    return parser
+
+
+def version_line() -> str:
+    """`plugtap 0.1.0 (EXI codec: compiled)`."""
+    try:
+        from plugtap.protocols.exi import BUILD
+    except ImportError:
+        return f"plugtap {__version__}"
+    return f"plugtap {__version__} (EXI codec: {BUILD})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known = next((a for a in arguments if a in COMMANDS), None)
+    parser = build_parser(known if known is not None else None)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    module = importlib.import_module(COMMANDS[args.command][0])
+    from plugtap.config.errors import ConfigError
+    from plugtap.hw.errors import SourceError
+
+    try:
+        return int(module.run(args))
+    except (UsageError, ConfigError) as error:
+        print(f"plugtap {args.command}: {error}", file=sys.stderr)
+        return 2
+    except SourceError as error:
+        print(f"plugtap {args.command}: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing more to say, and nothing to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
