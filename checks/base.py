@@ -1,0 +1,133 @@
+"""How a check is written.
+
+A check is a class with `meta` and methods marked with `@on`. One object of it lives for each session. It reads events (protocols.events)
+and notices (sessions.notices) and talks through `self.ctx`::
+
+    @register
+    class NoNegotiationWithSchema(Check):
+        meta = Meta(id="sap-failed-nonegotiation-with-schemaid", ...)
+
+        @on(V2gMessage, "supportedAppProtocolRes")
+        def response(self, ev: V2gMessage) -> None:
+            self.arm()
+            if ev.body.get("ResponseCode") == "Failed_NoNegotiation" and "SchemaID" in ev.body:
+                self.fire(ev, "…", values={"SchemaID": Value(ev.body["SchemaID"])})
+
+No I/O, no clock: `self.now` is the time of the event or deadline being handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from plugtap.checks.finding import Value
+from plugtap.checks.meta import Meta
+from plugtap.protocols.events import Event
+
+if TYPE_CHECKING:
+    from plugtap.sessions.session import Session
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def on(kind: type[Event], *names: str) -> Callable[[F], F]:
+    """Mark a method as handler of an event type. `names` narrow it: V2gMessage.message, Exchange.name, Mme.name, Tcp.kind, PhaseEntered.phase."""
+
+    def mark(method: F) -> F:
+        handlers = getattr(method, "handles", [])
+        handlers.append((kind, names))
+        method.handles = handlers  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class Context(Protocol):
+    """What the engine gives each check object (see checks/engine.py)."""
+
+    session: Session
+    now: int
+
+    def limit(self, meta: Meta, name: str) -> float: ...
+    def at(self, check: Check, key: str, t: int, call: Callable[[int], None]) -> None: ...
+    def cancel(self, check: Check, key: str) -> None: ...
+    def emit(self, check: Check, **facts: Any) -> None: ...
+    def count(self, meta: Meta, what: str) -> None: ...
+
+
+class Check:
+    """Base of all checks."""
+
+    meta: ClassVar[Meta]
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.start()
+
+    def start(self) -> None:
+        """Set up per-session state; called once."""
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The session this object watches."""
+        return self.ctx.session
+
+    @property
+    def now(self) -> int:
+        """Time of what is being handled, ns."""
+        return self.ctx.now
+
+    def limit(self, name: str) -> float:
+        """A threshold of meta.limits, as the site has set it."""
+        return self.ctx.limit(self.meta, name)
+
+    # -- counting and firing -----------------------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """The check's precondition is present: it could fire from now on."""
+        self.ctx.count(self.meta, "armed")
+
+    def evaluated(self) -> None:
+        """The condition was looked at with all it needs."""
+        self.ctx.count(self.meta, "evaluated")
+
+    def fire(
+        self,
+        evidence: Event | Sequence[Event] | None,
+        detail: str,
+        *,
+        values: dict[str, Value] | None = None,
+        key: str = "",
+        since: int | None = None,
+        t: int | None = None,
+        frames: Sequence[int] = (),
+        side: str | None = None,
+        certainty: str | None = None,
+        severity: str | None = None,
+        effect: str | None = None,
+        cause: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        """Say that the condition holds. Findings with the same `key` are one finding whose count rises.
+
+        `since`: when the observation began (ns): a loss after it triggers the gap policy. `t`: the finding's time (a deadline's own time; default now).
+        """
+        events = [evidence] if isinstance(evidence, Event) else list(evidence or ())
+        self.ctx.emit(
+            self, key=key, detail=detail, values=values or {}, since=since, t=self.now if t is None else t,
+            frames=tuple(dict.fromkeys([*frames, *(e.frame for e in events)])), side=side, certainty=certainty,
+            severity=severity, effect=effect, cause=cause, fix=fix,
+        )  # fmt: skip
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def at(self, t: int, call: Callable[[int], None], key: str = "") -> None:
+        """Call `call(t)` at time `t` unless cancelled; the same key replaces. Fires only when silence until `t` is proven."""
+        self.ctx.at(self, key, t, call)
+
+    def cancel(self, key: str = "") -> None:
+        """Take a deadline back."""
+        self.ctx.cancel(self, key)

@@ -1,0 +1,252 @@
+"""Runs the checks of a tap: hands them events, keeps their deadlines, findings and counters, and isolates the ones that raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from plugtap.checks.base import Check
+from plugtap.checks.finding import SEVERITIES, Finding, Value, stable_id
+from plugtap.checks.meta import Meta
+from plugtap.config.analysis import AnalysisSettings, CheckSettings
+from plugtap.protocols.events import Event, Mme, Tcp, V2gMessage
+from plugtap.sessions.notices import Exchange, PhaseEntered
+from plugtap.sessions.records import SECOND, rfc3339
+from plugtap.sessions.session import Session
+
+MAX_FRAMES = 12  # of one finding
+MAX_FAILURES = 3  # of a check that raises, before it is switched off
+
+Timer = Callable[[int], None]
+
+
+class Counters:
+    """armed, evaluated, fired, suppressed, failed of each check."""
+
+    def __init__(self) -> None:
+        self.by_check: dict[str, dict[str, int]] = {}
+
+    def add(self, check: str, what: str, n: int = 1) -> None:
+        """Count."""
+        row = self.by_check.setdefault(check, {"armed": 0, "evaluated": 0, "fired": 0, "suppressed": 0, "failed": 0})
+        row[what] += n
+
+
+def event_name(event: Event) -> str | None:
+    """The name by which handlers narrow an event type."""
+    match event:
+        case V2gMessage():
+            return event.message
+        case Exchange() | Mme():
+            return event.name
+        case Tcp():
+            return event.kind
+        case PhaseEntered():
+            return event.phase
+        case _:
+            return None
+
+
+class _Plan:
+    """Which method of which check handles what: made once per Engine."""
+
+    def __init__(self, checks: Iterable[type[Check]]) -> None:
+        self.checks = list(checks)
+        # event type -> name ("" any) -> [(index of check, method name)]
+        self.routes: dict[type[Event], dict[str, list[tuple[int, str]]]] = {}
+        for i, check in enumerate(self.checks):
+            for attribute in dir(check):
+                for kind, names in getattr(getattr(check, attribute, None), "handles", ()):
+                    table = self.routes.setdefault(kind, {})
+                    for name in names or ("",):
+                        table.setdefault(name, []).append((i, attribute))
+
+
+class SessionChecks:
+    """The check objects of one session: the Context they talk to."""
+
+    def __init__(self, engine: Engine, session: Session) -> None:
+        self.engine = engine
+        self.session = session
+        self.now = session.start
+        self.findings: dict[tuple[str, str], Finding] = {}
+        self.objects: list[Check | None] = [None] * len(engine.plan.checks)
+
+    def handle(self, event: Event) -> None:
+        """Give one event to every check that asked for it."""
+        routes = self.engine.plan.routes.get(type(event))
+        if routes is None:
+            return
+        self.now = max(self.now, event.t)
+        name = event_name(event)
+        for table_key in ("", name) if name else ("",):
+            for index, method in routes.get(table_key, ()):
+                check = self._object(index)
+                if check is not None:
+                    self._guarded(check, getattr(check, method), event)
+
+    def _object(self, index: int) -> Check | None:
+        check = self.objects[index]
+        kind = self.engine.plan.checks[index]
+        if kind.meta.id in self.engine.disabled:
+            return None
+        if check is None:
+            try:
+                check = kind(self)
+            except Exception as error:  # a check's own fault must not stop the others
+                self.engine.failed(kind.meta, error)
+                return None
+            self.objects[index] = check
+        return check
+
+    def _guarded(self, check: Check, call: Callable[[Any], None], argument: Any) -> None:
+        try:
+            call(argument)
+        except Exception as error:  # isolation: see above
+            self.engine.failed(check.meta, error)
+
+    # -- Context -------------------------------------------------------------------------------------------------
+
+    def limit(self, meta: Meta, name: str) -> float:
+        """The site's value of a limit, else the table's."""
+        for key in (meta.id, f"{meta.family}-*"):
+            setting = self.engine.settings.checks.get(key)
+            if setting is not None and name in setting.limits:
+                return setting.limits[name]
+        return meta.limits[name].value
+
+    def at(self, check: Check, key: str, t: int, call: Timer) -> None:
+        """Set a deadline."""
+        self.engine.set_timer((self.session.id, check.meta.id, key), t, lambda now: self._deadline(check, call, now))
+
+    def cancel(self, check: Check, key: str) -> None:
+        """Drop a deadline."""
+        self.engine.cancel_timer((self.session.id, check.meta.id, key))
+
+    def _deadline(self, check: Check, call: Timer, t: int) -> None:
+        if check.meta.id not in self.engine.disabled:
+            self.now = max(self.now, t)
+            self._guarded(check, call, t)
+
+    def count(self, meta: Meta, what: str) -> None:
+        """Count for `plugtap checks --stats`."""
+        self.engine.counters.add(meta.id, what)
+
+    def emit(self, check: Check, **facts: Any) -> None:
+        """Apply coverage, gap policy and settings, then make or repeat the finding."""
+        meta, session = check.meta, self.session
+        self.engine.counters.add(meta.id, "evaluated")
+        certainty = facts["certainty"] or meta.certainty
+        if meta.pairs == "own" and session.pair == "foreign":
+            self.engine.counters.add(meta.id, "suppressed")
+            return
+        if any(not session.sees(need) for need in meta.needs):
+            self.engine.counters.add(meta.id, "suppressed")
+            return
+        since = facts["since"]
+        if since is not None and meta.gap != "proceed" and session.gap_since(since):
+            if meta.gap == "suppress":
+                self.engine.counters.add(meta.id, "suppressed")
+                return
+            certainty = "possible"
+        self.engine.counters.add(meta.id, "fired")
+        key = (meta.id, facts["key"])
+        known = self.findings.get(key)
+        t = facts["t"]
+        if known is not None:
+            finding = msgspec.structs.replace(
+                known, rev=known.rev + 1, count=known.count + 1, last_time=rfc3339(t),
+                frames=(known.frames + tuple(f for f in facts["frames"] if f not in known.frames))[:MAX_FRAMES],
+            )  # fmt: skip
+        elif len(self.findings) >= self.engine.settings.max_findings:
+            self.engine.capped_findings += 1
+            return
+        else:
+            finding = self._new(meta, facts, t, certainty)
+        self.findings[key] = finding
+        self.engine.changed(self.session, finding)
+
+    def _new(self, meta: Meta, facts: dict[str, Any], t: int, certainty: str) -> Finding:
+        session, engine = self.session, self.engine
+        severity = self._severity(meta, facts["severity"] or meta.severity, t)
+        frames = facts["frames"][:MAX_FRAMES]
+        frame = frames[-1] if frames else session.last_frame
+        values: dict[str, Value] = facts["values"]
+        return Finding(
+            id=stable_id("f", engine.settings.site, engine.settings.tap, session.id, meta.id, facts["key"], frames[0] if frames else t),
+            session=session.id, check=meta.id, severity=severity, class_=meta.class_, effect=facts["effect"] or meta.effect,
+            side=facts["side"] or meta.side, certainty=certainty, time=rfc3339(t), t=round((t - session.start) / SECOND, 6),
+            frame=frame, frames=frames, last_time=rfc3339(t), title=meta.title, detail=facts["detail"],
+            cause=facts["cause"] or meta.cause, fix=facts["fix"] or meta.fix, refs=meta.refs, uec=meta.uec, values=values,
+        )  # fmt: skip
+
+    def _severity(self, meta: Meta, severity: str, t: int) -> str:
+        for key in (meta.id, f"{meta.family}-*"):
+            setting: CheckSettings | None = self.engine.settings.checks.get(key)
+            if setting is None:
+                continue
+            if setting.expected_until and rfc3339(t)[:10] <= setting.expected_until:
+                return "info"
+            if setting.severity is not None:
+                return setting.severity
+        return severity
+
+
+class Engine:
+    """All sessions' checks of one tap. `set_timer`/`cancel_timer` belong to the analysis loop, which owns time."""
+
+    def __init__(
+        self,
+        settings: AnalysisSettings,
+        checks: Mapping[str, type[Check]],
+        set_timer: Callable[[tuple[str, str, str], int, Timer], None],
+        cancel_timer: Callable[[tuple[str, str, str]], None],
+        changed: Callable[[Session, Finding], None],
+    ) -> None:
+        self.settings = settings
+        self.plan = _Plan(check for check in checks.values() if self._enabled(check.meta))
+        self.set_timer = set_timer
+        self.cancel_timer = cancel_timer
+        self.changed = changed
+        self.counters = Counters()
+        self.disabled: set[str] = set()
+        self.failures: dict[str, tuple[int, str]] = {}  # check -> times, first reason
+        self.capped_findings = 0
+        self.sessions: dict[str, SessionChecks] = {}
+
+    def _enabled(self, meta: Meta) -> bool:
+        for key in (meta.id, f"{meta.family}-*"):
+            setting = self.settings.checks.get(key)
+            if setting is not None and setting.enabled is not None:
+                return setting.enabled
+        return meta.enabled
+
+    def failed(self, meta: Meta, error: Exception) -> None:
+        """A check raised: count it, remember the first reason, switch it off when it goes on."""
+        self.counters.add(meta.id, "failed")
+        times, reason = self.failures.get(meta.id, (0, f"{type(error).__name__}: {error}"))
+        self.failures[meta.id] = (times + 1, reason)
+        if times + 1 >= MAX_FAILURES:
+            self.disabled.add(meta.id)
+
+    def of(self, session: Session) -> SessionChecks:
+        """The check objects of a session."""
+        entry = self.sessions.get(session.id)
+        if entry is None:
+            entry = self.sessions[session.id] = SessionChecks(self, session)
+        return entry
+
+    def handle(self, session: Session, event: Event) -> None:
+        """One event of one session."""
+        self.of(session).handle(event)
+
+    def forget(self, session: Session) -> None:
+        """The session is reported: drop its check objects."""
+        self.sessions.pop(session.id, None)
+
+
+def severity_rank(severity: str) -> int:
+    """info 0, warning 1, error 2."""
+    return SEVERITIES.index(severity)
