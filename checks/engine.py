@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from plugtap.checks.base import Check
-from plugtap.checks.finding import SEVERITIES, Finding, Value, stable_id
+from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
 from plugtap.protocols.events import Event, Mme, Tcp, V2gMessage
 from plugtap.sessions.notices import Exchange, PhaseEntered
-from plugtap.sessions.records import SECOND, rfc3339
+from plugtap.sessions.records import SECOND, rfc3339, stable_id
 from plugtap.sessions.session import Session
 
 MAX_FRAMES = 12  # of one finding
@@ -175,7 +175,7 @@ class SessionChecks:
         frame = frames[-1] if frames else session.last_frame
         values: dict[str, Value] = facts["values"]
         return Finding(
-            id=stable_id("f", engine.settings.site, engine.settings.tap, session.id, meta.id, facts["key"], frames[0] if frames else t),
+            id=stable_id("f", engine.settings.site, engine.settings.tap, session.id, meta.id, facts["key"], t),
             session=session.id, check=meta.id, severity=severity, class_=meta.class_, effect=facts["effect"] or meta.effect,
             side=facts["side"] or meta.side, certainty=certainty, time=rfc3339(t), t=round((t - session.start) / SECOND, 6),
             frame=frame, frames=frames, last_time=rfc3339(t), title=meta.title, detail=facts["detail"],

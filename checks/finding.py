@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -61,9 +60,3 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     suggestion: str = ""
     uec: str | None = None
     possible_mrec: str | None = None
-
-
-def stable_id(prefix: str, *facts: object) -> str:
-    """A deterministic id: the same facts give the same id after a restart or in a replay."""
-    digest = hashlib.blake2b("\x1f".join(map(str, facts)).encode(), digest_size=8).hexdigest()
-    return f"{prefix}-{digest}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from typing import Any
 
 import msgspec
@@ -66,3 +67,9 @@ class Party(msgspec.Struct, frozen=True):
     ip: str | None = None
     id: str | None = None
     vendor: str | None = None
+
+
+def stable_id(prefix: str, *facts: object) -> str:
+    """A deterministic id: the same facts give the same id after a restart or in a replay."""
+    digest = hashlib.blake2b("\x1f".join(map(str, facts)).encode(), digest_size=8).hexdigest()
+    return f"{prefix}-{digest}"

@@ -1,0 +1,77 @@
+"""How a session came out: a table of conditions, the first that holds decides (DESIGN section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plugtap.sessions.session import Session
+
+
+def _not_shown(s: Session) -> bool:
+    return (s.ended is None or s.ended.how == "capture-end") and not _proven_failure(s)
+
+
+def _blind(s: Session) -> bool:
+    # TLS without keys: the messages were there, nobody could read them.
+    return s.tls_data > 0 and not s.messages
+
+
+def _paused(s: Session) -> bool:
+    return s.paused and s.session_stop_res is not None and s.failed_response is None
+
+
+def _proven_failure(s: Session) -> bool:
+    return any(
+        (
+            s.failed_negotiation is not None and not s.setup_ok,
+            s.failed_response is not None,
+            s.evse_fault is not None,
+            s.ev_error is not None,
+            s.cp_lost is not None,
+        )
+    )
+
+
+def _failed_end(s: Session) -> bool:
+    end = s.ended
+    if end is None:
+        return False
+    if end.how == "rst":
+        return True
+    if end.how == "fin":
+        return s.pending is not None or s.setup_ok
+    if end.how in ("silence", "new-slac"):
+        # silence is only called so where it is proven; orderly ends have been told apart before
+        return True
+    return end.how == "unplug" and (s.delivering or (s.setup_ok and s.session_stop_res is None))
+
+
+def _no_match(s: Session) -> bool:
+    return s.reached == "slac" and s.ended is not None and s.ended.how != "capture-end" and s.sees("slac-both")
+
+
+def _energy(s: Session) -> bool:
+    return s.energy_moved
+
+
+# outcome, condition in words, test
+OUTCOMES: tuple[tuple[str, str, Callable[[Session], bool]], ...] = (
+    ("incomplete", "the end is not shown and nothing before it proves a failure", _not_shown),
+    ("incomplete", "the messages were inside TLS and no key was given", _blind),
+    ("paused", "SessionStop(Pause) was acknowledged", _paused),
+    ("failed", "a FAILED response, failed negotiation, EVSE fault, EV error code, or the pilot left C, ended it", _proven_failure),
+    ("failed", "closed by reset, by FIN without SessionStop, by silence or by unplugging under power", _failed_end),
+    ("failed", "SLAC never matched, both sides in view", _no_match),
+    ("completed", "energy was transferred and the end was orderly", _energy),
+    ("stopped", "an orderly end without energy", lambda s: True),
+)
+
+
+def outcome(session: Session) -> str:
+    """The session's outcome: completed, paused, failed, stopped or incomplete."""
+    return next(name for name, _, holds in OUTCOMES if holds(session))
+
+
+def why(session: Session) -> str:
+    """The condition that decided, in words."""
+    return next(words for _, words, holds in OUTCOMES if holds(session))
