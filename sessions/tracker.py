@@ -1,0 +1,538 @@
+"""Events to sessions: whose event is it, does it open, continue or end a session (DESIGN section 2).
+
+The tracker gives every event that belongs to a session to `notify(session, event)`, its own notices too, and every closed session to
+`closed(session)`. It asks for deadlines through `set_timer`; it never looks at a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plugtap.config.analysis import AnalysisSettings
+from plugtap.protocols.events import (
+    Event,
+    IcmpError,
+    Loss,
+    Mme,
+    Neighbor,
+    OtherTraffic,
+    Pilot,
+    PilotSample,
+    Sdp,
+    Tcp,
+    TcpPeer,
+    Tls,
+    Undecodable,
+    V2gMessage,
+    V2gtpOddity,
+)
+from plugtap.sessions import slac_facts, v2g_facts
+from plugtap.sessions.notices import (
+    Exchange,
+    NewAttempt,
+    PhaseEntered,
+    SessionClosing,
+    SessionEnded,
+    SessionOpened,
+)
+from plugtap.sessions.records import SECOND, stable_id
+from plugtap.sessions.session import End, Session
+from plugtap.sessions.tables import PHASE_OF_RESPONSE
+
+LINGER_NS = 6 * SECOND  # after its end a session stays open this long for the frames of the close
+PROOF_NS = 5 * SECOND  # a request is unanswered for good when this much of the capture follows it
+MAX_REMEMBERED = 256
+
+Timer = Callable[[int], None]
+TimerKey = tuple[str, str, str]
+
+
+class SessionTracker:
+    """Sessions of one tap."""
+
+    def __init__(
+        self,
+        settings: AnalysisSettings,
+        *,
+        notify: Callable[[Session, Event], None],
+        closed: Callable[[Session], None],
+        set_timer: Callable[[TimerKey, int, Timer], None],
+        cancel_timer: Callable[[TimerKey], None],
+    ) -> None:
+        self.settings = settings
+        self._notify = notify
+        self._closed = closed
+        self._set_timer = set_timer
+        self._cancel_timer = cancel_timer
+        self.open: dict[str, Session] = {}
+        self._by_ev: dict[bytes, Session] = {}
+        self._by_stream: dict[int, Session] = {}
+        self._resumable: dict[str, str] = {}  # SessionID -> id of the session that paused (or ended) with it
+        self._own_seccs: set[bytes] = {_mac(m) for m in settings.own_macs}
+        self._configured = bool(settings.own_macs)
+        self._plug: str | None = None
+        self._plugged_t: tuple[int, int] | None = None
+        self._pilot: Pilot | None = None
+        self._idle_ns = int(settings.idle * SECOND)
+        self.capped = 0
+
+    # -- the door ------------------------------------------------------------------------------------------------
+
+    def handle(self, ev: Event) -> None:
+        """One event, in time order."""
+        match ev:
+            case V2gMessage():
+                self._v2g(ev)
+            case Tcp():
+                self._tcp(ev)
+            case Mme():
+                self._mme(ev)
+            case Pilot():
+                self._pilot_change(ev)
+            case Sdp():
+                self._sdp(ev)
+            case Neighbor() | IcmpError():
+                self._neighbor(ev)
+            case Tls():
+                self._tls(ev)
+            case V2gtpOddity():
+                self._of_stream(ev, ev.stream)
+            case Loss():
+                self._loss(ev)
+            case PilotSample():
+                for session in list(self.open.values()):
+                    session.seen.add("pilot-cycles" if ev.origin == "adc" else "pilot-states")
+                    self._notify(session, ev)
+            case OtherTraffic() | Undecodable():
+                for session in list(self.open.values()):
+                    self._notify(session, ev)
+
+    def finish(self, t: int, frame: int) -> None:
+        """The items have ended: close what is open. What was not seen to end is cut."""
+        for session in sorted(self.open.values(), key=lambda s: (s.start, s.id)):
+            self._conclude(session, t, frame)
+            if session.ended is None:
+                session.end_cut = True
+                self._end(session, "unknown", "capture-end", t, session.last_frame)
+            self._close(session, t)
+
+    # -- life of a session ---------------------------------------------------------------------------------------
+
+    def _open(self, ev: Event, evcc: bytes | None, *, from_start: bool) -> Session:
+        if len(self.open) >= self.settings.max_sessions:
+            oldest = min(self.open.values(), key=lambda s: s.last_t)
+            self.capped += 1
+            oldest.end_cut = True
+            self._end(oldest, "unknown", "capture-end", ev.t, ev.frame)
+            self._close(oldest, ev.t)
+        ident = stable_id("s", self.settings.site, self.settings.tap, ev.t, (evcc or b"").hex())
+        while ident in self.open:  # two pairs in the same nanosecond
+            ident = stable_id("s", ident)
+        session = Session(ident, ev.t, ev.frame)
+        session.start_late = not from_start
+        session.plug = self._plug
+        self.open[ident] = session
+        if evcc is not None:
+            session.evcc_mac = evcc
+            self._by_ev[evcc] = session
+        if self._pilot is not None:
+            session.pilot = self._pilot
+            session.seen.add("pilot-states")
+        if self._plugged_t is not None and self._plug is not None:
+            session.enter("plugged", *self._plugged_t)
+        self._set_timer(("session", ident, "idle"), ev.t + self._idle_ns, lambda t, s=session: self._idle(s, t))  # type: ignore[misc]
+        self._notify(session, SessionOpened(t=ev.t, frame=ev.frame, source=ev.source))
+        return session
+
+    def _touch(self, session: Session, ev: Event) -> None:
+        session.last_t = max(session.last_t, ev.t)
+        session.last_frame = max(session.last_frame, ev.frame)
+
+    def _enter(self, session: Session, phase: str, ev: Event) -> None:
+        if session.enter(phase, ev.t, ev.frame):
+            self._notify(session, PhaseEntered(t=ev.t, frame=ev.frame, source=ev.source, phase=phase))
+
+    def _attempt(self, session: Session, what: str, ev: Event) -> None:
+        session.attempts += 1
+        session.pending = None
+        session.failed_negotiation = None
+        self._notify(session, NewAttempt(t=ev.t, frame=ev.frame, source=ev.source, what=what, number=session.attempts))
+
+    def _end(self, session: Session, by: str, how: str, t: int, frame: int) -> None:
+        if session.ended is not None:
+            return
+        session.ended = End(by, how, frame, t)
+        session.end_t = t
+        if session.session_id and how in ("pause", "session-stop"):
+            if len(self._resumable) >= MAX_REMEMBERED:
+                del self._resumable[next(iter(self._resumable))]
+            self._resumable[session.session_id] = session.id
+        self._notify(session, SessionEnded(t=t, frame=frame, by=by, how=how))
+        if session.id in self.open:
+            self._set_timer(("session", session.id, "linger"), t + LINGER_NS, lambda now, s=session: self._close(s, now))  # type: ignore[misc]
+
+    def _close(self, session: Session, t: int) -> None:
+        if session.closed:
+            return
+        session.closed = True
+        session.end_t = session.ended.t if session.ended is not None else t
+        self._decide_pair(session)
+        self._notify(session, SessionClosing(t=max(session.last_t, session.end_t), frame=session.last_frame))
+        for name in ("idle", "linger"):
+            self._cancel_timer(("session", session.id, name))
+        self.open.pop(session.id, None)
+        if session.evcc_mac is not None and self._by_ev.get(session.evcc_mac) is session:
+            del self._by_ev[session.evcc_mac]
+        for stream in session.streams:
+            if self._by_stream.get(stream) is session:
+                del self._by_stream[stream]
+        self._closed(session)
+
+    def _idle(self, session: Session, t: int) -> None:
+        due = session.last_t + self._idle_ns
+        if due > t:
+            self._set_timer(("session", session.id, "idle"), due, lambda now: self._idle(session, now))
+            return
+        self._conclude(session, t, session.last_frame)
+        if session.ended is None and session.setup_ok:
+            by = "SECC" if session.pending is not None else "EVCC"
+            self._end(session, by if session.sees("unicast-both") else "unknown", "silence", session.last_t, session.last_frame)
+        elif session.ended is None:
+            self._end(session, "unknown", "silence", session.last_t, session.last_frame)
+        self._close(session, t)
+
+    def _conclude(self, session: Session, t: int, frame: int) -> None:
+        """Nothing more comes: what closed the session before set-up, or proves that it stopped answering?"""
+        if session.ended is not None:
+            return
+        if session.closes and session.messages:
+            kind, side, when, at, _ = session.closes[-1]
+            self._end(session, side, kind, when, at)
+        elif session.failed_negotiation is not None:
+            self._end(session, "SECC", "fin", session.failed_negotiation.t, session.failed_negotiation.frame)
+        elif (
+            session.pending is not None
+            and t - session.pending.t >= PROOF_NS
+            and session.sees("unicast-both")
+            and not session.gap_since(session.pending.t)
+        ):
+            self._end(session, "SECC", "silence", session.last_t, session.last_frame)
+
+    def _decide_pair(self, session: Session) -> None:
+        if session.pair != "unknown" or not self._own_seccs:
+            return
+        macs = {session.secc_mac, *session.slac.evses} - {None}
+        if macs:
+            session.pair = "own" if macs & self._own_seccs else "foreign"
+
+    # -- finding the session ---------------------------------------------------------------------------------------
+
+    def _of_mac(self, *macs: bytes | None) -> Session | None:
+        for mac in macs:
+            if mac is not None and mac in self._by_ev:
+                return self._by_ev[mac]
+        for mac in macs:
+            if mac is not None and not mac[0] & 1:
+                for session in reversed(self.open.values()):
+                    if session.secc_mac == mac:
+                        return session
+        return None
+
+    def _claim(self, session: Session, evcc: bytes | None) -> None:
+        """A session opened by the pilot alone learns its EV."""
+        if evcc is not None and session.evcc_mac is None:
+            session.evcc_mac = evcc
+            self._by_ev[evcc] = session
+
+    def _waiting_plug(self) -> Session | None:
+        """The session that the pilot opened and no EV has spoken in yet."""
+        return next((s for s in self.open.values() if s.evcc_mac is None and s.ended is None), None)
+
+    def _of_stream(self, ev: Event, stream: int) -> Session | None:
+        session = self._by_stream.get(stream)
+        if session is not None:
+            self._touch(session, ev)
+            self._notify(session, ev)
+        return session
+
+    def _start(self, ev: Event, evcc: bytes | None, *, from_start: bool = True) -> Session:
+        """The open session of this EV, the one that waits for its first message, or a new one."""
+        session = self._by_ev.get(evcc) if evcc is not None else None
+        if session is None:
+            session = self._waiting_plug()
+            if session is not None:
+                self._claim(session, evcc)
+                session.start_late = session.start_late and not from_start
+        return session or self._open(ev, evcc, from_start=from_start)
+
+    # -- HomePlug ------------------------------------------------------------------------------------------------
+
+    def _mme(self, ev: Mme) -> None:
+        parties = slac_facts.who(ev)
+        if parties is None:
+            session = self._of_mac(ev.src, ev.dst)
+            if session is not None:
+                self._touch(session, ev)
+                slac_facts.apply(session, ev, None)
+                self._notify(session, ev)
+            return
+        session = self._by_ev.get(parties.ev) if parties.ev is not None else None
+        is_parm_req = ev.name == "CM_SLAC_PARM.REQ"
+        if session is not None and is_parm_req and (session.ended is not None or session.setup_ok):
+            self._conclude(session, ev.t, ev.frame)
+            self._end(session, "EVCC", "new-slac", ev.t, ev.frame)
+            self._close(session, ev.t)
+            session = None
+        if session is None and not parties.opens:
+            return
+        if session is None:
+            session = self._start(ev, parties.ev, from_start=parties.opens)
+        elif is_parm_req and slac_facts.starts_attempt(session, ev):
+            slac_facts.new_attempt(session)
+            self._attempt(session, "slac", ev)
+        if parties.evse is not None and session.slac.match_cnf is None:
+            session.secc_mac = parties.evse
+        self._touch(session, ev)
+        slac_facts.apply(session, ev, parties)
+        self._enter(session, "slac", ev)
+        if ev.name == "CM_SLAC_MATCH.CNF":
+            self._enter(session, "matched", ev)
+        self._notify(session, ev)
+
+    # -- IPv6, SDP -----------------------------------------------------------------------------------------------
+
+    def _neighbor(self, ev: Neighbor | IcmpError) -> None:
+        session = self._of_mac(ev.src_mac, ev.dst_mac)
+        if session is None:
+            return
+        self._touch(session, ev)
+        if ev.dst_mac[:1] and ev.dst_mac[0] & 1:
+            session.seen.add("broadcast")
+        if "matched" in session.phases:
+            self._enter(session, "linked", ev)
+        self._notify(session, ev)
+
+    def _sdp(self, ev: Sdp) -> None:
+        evcc, secc = (ev.src_mac, ev.dst_mac) if ev.request else (ev.dst_mac, ev.src_mac)
+        if evcc[0] & 1 or not any(evcc):  # a multicast answer, or a capture without addresses
+            known = self._of_mac(secc)
+            session = known or self._start(ev, None)
+        else:
+            session = self._by_ev.get(evcc) or self._start(ev, evcc)
+        if session.ended is not None:
+            self._close(session, ev.t)
+            session = self._start(ev, evcc)
+        self._touch(session, ev)
+        if "matched" in session.phases:
+            self._enter(session, "linked", ev)
+        self._enter(session, "sdp", ev)
+        if ev.request:
+            session.sdp_requests += 1
+            session.seen.add("broadcast")
+            session.evcc_ip = ev.src
+        else:
+            session.sdp_responses += 1
+            session.secc_ip, session.secc_port = ev.ip, ev.port
+            if not secc[0] & 1 and session.secc_mac is None:
+                session.secc_mac = secc
+            session.seen.add("unicast-secc")
+        self._notify(session, ev)
+
+    # -- TCP, TLS ------------------------------------------------------------------------------------------------
+
+    def _session_of_peers(self, a: TcpPeer, b: TcpPeer) -> Session | None:
+        return self._of_mac(a.mac, b.mac)
+
+    def _tcp(self, ev: Tcp) -> None:
+        session = self._by_stream.get(ev.stream) or self._session_of_peers(ev.a, ev.b)
+        if session is None:
+            return
+        self._touch(session, ev)
+        mine = not session.streams or ev.stream == session.streams[-1]
+        if ev.kind == "open" and ev.opener_seen and not session.setup_ok:
+            self._enter(session, "tcp", ev)
+        if ev.kind == "gap":
+            # A hole in the stream: the capture lost bytes that the peers have.
+            session.add_gap(Loss(t=ev.t, frame=ev.frame, source=ev.source, kind="stream-gap", length=ev.length, stream=ev.stream))
+        if ev.kind in ("fin", "rst") and session.streams and mine:
+            side = self._side(session, ev)
+            session.closes.append((ev.kind, side, ev.t, ev.frame, session.pending is not None))
+            del session.closes[:-8]
+            if session.setup_ok:
+                self._end(session, side, ev.kind, ev.t, ev.frame)
+        self._notify(session, ev)
+
+    def _side(self, session: Session, ev: Tcp) -> str:
+        sender = ev.a if ev.from_a else ev.b
+        if sender.mac == session.evcc_mac and session.evcc_mac != session.secc_mac:
+            return "EVCC"
+        if sender.mac == session.secc_mac:
+            return "SECC"
+        if sender.ip == session.evcc_ip:
+            return "EVCC"
+        return "SECC" if sender.ip == session.secc_ip else "unknown"
+
+    def _tls(self, ev: Tls) -> None:
+        session = self._by_stream.get(ev.stream)
+        if session is None and ev.kind == "client-hello":
+            # The stream's peers are known from its TCP events only; the EV is whoever has an SDP answer open.
+            session = next((s for s in reversed(self.open.values()) if s.ended is None and "sdp" in s.phases), None)
+            if session is not None:
+                self._join_stream(session, ev.stream)
+        if session is None:
+            return
+        self._touch(session, ev)
+        if session.tls is None:
+            session.tls = {}
+        if ev.kind in ("client-hello", "server-hello"):
+            self._enter(session, "tcp", ev)
+        if ev.kind == "server-hello":
+            session.tls.update(version=ev.version, **{k: v for k, v in ev.values.items() if k in ("suite", "cipher_suite", "group")})
+        if ev.kind == "application-data":
+            session.tls_data += ev.length
+            self._enter(session, "tls", ev)
+        self._notify(session, ev)
+
+    def _join_stream(self, session: Session, stream: int) -> None:
+        if stream not in session.streams:
+            session.streams.append(stream)
+            del session.streams[:-32]
+        self._by_stream[stream] = session
+        if len(self._by_stream) > 4 * MAX_REMEMBERED:
+            del self._by_stream[next(iter(self._by_stream))]
+
+    # -- V2G -----------------------------------------------------------------------------------------------------
+
+    def _v2g(self, ev: V2gMessage) -> None:
+        if ev.side == "SECC":
+            evcc, secc = ev.dst, ev.src
+        else:
+            evcc, secc = ev.src, ev.dst
+        session = self._by_stream.get(ev.stream)
+        fresh = session is None
+        if session is None:
+            session = self._of_mac(evcc.mac, secc.mac)
+            if session is not None and session.streams and (session.setup_ok or session.ended is not None):
+                # A new connection with messages after set-up: the session before it is over, seen or not.
+                self._conclude(session, ev.t, ev.frame)
+                self._end(session, "unknown", "silence", session.last_t, session.last_frame)
+                self._close(session, ev.t)
+                session = None
+            if session is None:
+                early = ev.message in ("supportedAppProtocolReq", "SessionSetupReq")
+                session = self._start(ev, evcc.mac if any(evcc.mac) else None, from_start=early)
+            elif session.streams:
+                self._attempt(session, "sap", ev)
+            self._join_stream(session, ev.stream)
+        elif ev.message == "supportedAppProtocolReq" and session.session_stop_res is not None and session.ended is not None:
+            self._close(session, ev.t)
+            session = self._start(ev, evcc.mac)
+            self._join_stream(session, ev.stream)
+        self._meet(session, ev, evcc, secc)
+        self._touch(session, ev)
+        if fresh and session.tls is None:
+            self._enter(session, "tcp", ev)
+        exchange = self._pair_up(session, ev)
+        v2g_facts.apply(session, ev)
+        if ev.message is not None:
+            if v2g_facts.is_request(ev.message):
+                session.last_request = ev
+            else:
+                session.last_response = ev
+        self._progress(session, ev)
+        self._notify(session, ev)
+        if exchange is not None:
+            self._notify(session, exchange)
+        if ev.message == "SessionStopRes" and session.setup_ok | (session.last_request is not None):
+            failed = v2g_facts.failed(v2g_facts.response_code(ev))
+            how = "pause" if session.paused and not failed else "session-stop"
+            self._end(session, "SECC" if failed else session.stop_asked_by or "EVCC", how, ev.t, ev.frame)
+
+    def _meet(self, session: Session, ev: V2gMessage, evcc: TcpPeer, secc: TcpPeer) -> None:
+        session.seen.add("unicast-evcc" if ev.side == "EVCC" else "unicast-secc")
+        session.evcc_ip, session.secc_ip = evcc.ip, secc.ip
+        if any(secc.mac):
+            session.secc_mac = secc.mac
+        self._claim(session, evcc.mac if any(evcc.mac) else None)
+        if session.pair == "unknown":
+            if not self._configured:
+                self._own_seccs.add(secc.mac)
+                session.pair = "own"
+            else:
+                session.pair = "own" if {secc.mac, evcc.mac} & self._own_seccs else "foreign"
+
+    def _pair_up(self, session: Session, ev: V2gMessage) -> Exchange | None:
+        if ev.message is None:
+            return None
+        if v2g_facts.is_request(ev.message):
+            session.pending = ev
+            return None
+        request = session.pending
+        if request is None or request.message is None or v2g_facts.stem(request.message) != v2g_facts.stem(ev.message):
+            return None
+        session.pending = None
+        return Exchange(
+            t=ev.t, frame=ev.frame, source=ev.source, name=v2g_facts.stem(ev.message), request=request, response=ev,
+            latency=max(0, ev.first_t - request.t), late=session.gap_since(request.t),
+        )  # fmt: skip
+
+    def _progress(self, session: Session, ev: V2gMessage) -> None:
+        if ev.message == "supportedAppProtocolRes" and not v2g_facts.failed(v2g_facts.response_code(ev)):
+            self._enter(session, "negotiated", ev)
+        elif ev.message == "SessionSetupRes" and v2g_facts.response_code(ev) == "OK_OldSessionJoined" and session.session_id:
+            session.resumes = self._resumable.get(session.session_id)
+        if ev.message in PHASE_OF_RESPONSE:
+            self._enter(session, PHASE_OF_RESPONSE[ev.message], ev)
+
+    # -- pilot ---------------------------------------------------------------------------------------------------
+
+    def _pilot_change(self, ev: Pilot) -> None:
+        before, self._pilot = self._pilot, ev
+        letter, old = ev.state[0], before.state[0] if before is not None else None
+        if letter in "BCD" and old not in ("B", "C", "D", "E", "F"):
+            self._plug = stable_id("p", self.settings.site, self.settings.tap, ev.t)
+            self._plugged_t = (ev.t, ev.frame)
+            session = self._waiting_plug()
+            if session is None and not any(s.ended is None for s in self.open.values()):
+                session = self._open(ev, None, from_start=old is not None)
+        for session in list(self.open.values()):
+            self._pilot_of(session, ev, old, letter)
+        if letter == "A":
+            self._plug = self._plugged_t = None
+
+    def _pilot_of(self, session: Session, ev: Pilot, old: str | None, letter: str) -> None:
+        session.seen.add("pilot-states")
+        session.pilot = ev
+        self._touch(session, ev)
+        if letter in "BCD":
+            session.plug = session.plug or self._plug
+            self._enter(session, "plugged", ev)
+        basic = not session.messages and session.tls is None
+        if letter in "CD" and 8.0 <= ev.duty <= 97.0 and basic:
+            session.protocol, session.energy = "iec61851", "ac"
+            session.electrical.ac_charging = True
+            self._enter(session, "charging", ev)
+        if session.delivering and session.ended is None and (letter in "EF" or (old in ("C", "D") and letter == "B")):
+            session.cp_lost = session.cp_lost or (ev.state, ev.t, ev.frame)
+        self._notify(session, ev)
+        if letter == "A":
+            self._end(session, "EVCC" if not session.delivering else "line", "unplug", ev.t, ev.frame)
+            self._close(session, ev.t)
+
+    # -- loss ----------------------------------------------------------------------------------------------------
+
+    def _loss(self, ev: Loss) -> None:
+        for session in list(self.open.values()):
+            session.add_gap(ev)
+            self._notify(session, ev)
+            if ev.kind == "silence" and ev.until - session.last_t >= self._idle_ns:
+                # Nobody listened for longer than a pause between frames may be: how it ended is unknown.
+                self._conclude(session, ev.t, ev.frame)
+                if session.ended is None:
+                    session.end_cut = True
+                    self._end(session, "unknown", "capture-end", session.last_t, session.last_frame)
+                self._close(session, ev.t)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", "").replace("-", ""))
