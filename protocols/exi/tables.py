@@ -1,0 +1,114 @@
+"""Loads the committed grammar tables (`*.json`, made by tools/exi_schemas) and links them into engine nodes.
+
+The tables of a set are read on first use; the states of an element type are linked when the type is first met.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from plugtap.protocols.exi import build
+
+SCHEMAS = ("sap", "din", "iso2", "iso20cm", "iso20ac", "iso20dc", "iso20acdp", "iso20wpt")
+"""The message sets, in the order of their V2GTP payload types."""
+
+FRAGMENT_SCHEMAS = (*SCHEMAS, "xmldsig")
+"""The sets for which fragments can be coded: SignedInfo is signed as a fragment of xmldsig alone."""
+
+TEXT = "#text"
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """A table file. Productions are ``[event, next, type, name, many, limit, full]``, shortened from the right."""
+
+    format: int
+    schema: str
+    uris: list[str]
+    elements: list[tuple[str, int]]
+    attributes: list[tuple[str, int]]
+    roots: list[tuple[int, int]]
+    fragment: list[int]
+    types: list[list[Any]]
+
+
+def read(schema: str) -> Raw:
+    """The raw table of a set. Raises KeyError for a set that does not exist."""
+    if schema not in FRAGMENT_SCHEMAS:
+        raise KeyError(schema)
+    data = resources.files("plugtap.protocols.exi").joinpath(f"{schema}.json").read_bytes()
+    return msgspec.json.decode(data, type=Raw)
+
+
+class Table:
+    """One schema set, linked for one build of the engine.
+
+    `documents` and `fragments` are root states: their productions are the root elements in event-code order.
+    """
+
+    def __init__(self, raw: Raw, engine: Any) -> None:
+        self.schema = raw.schema
+        self.raw = raw
+        self.engine = engine
+        self._types = [self._type(entry) for entry in raw.types]
+        self.documents = self._roots(raw.roots)
+        self.fragments = self._roots(list(enumerate(raw.fragment)))
+
+    def _type(self, entry: list[Any]) -> Any:
+        engine = self.engine
+        if not isinstance(entry[0], str):
+            return engine.Type(None, entry, self)
+        kind = engine.VALUE_KINDS[entry[0]]
+        if kind == engine.ENUM:
+            values = tuple(entry[1])
+            return engine.Type(engine.Value(kind, (len(values) - 1).bit_length(), values, None, None), None, self)
+        low, high = entry[1:] if len(entry) > 1 else (None, None)
+        width = (high - low).bit_length() if kind == engine.NBIT else 0
+        return engine.Type(engine.Value(kind, width, (), low, high), None, self)
+
+    def _roots(self, roots: list[tuple[int, int]]) -> list[Any]:
+        return [self._element(element, self._types[kind]) for element, kind in roots]
+
+    def _element(self, element: int, kind: Any) -> Any:
+        engine = self.engine
+        op = engine.SE_COMPLEX if kind.value is None else engine.SE_SIMPLE
+        return engine.Production(op, self.raw.elements[element][0], element, kind, kind.value)
+
+    def link(self, raw: list[list[Any]]) -> Any:
+        """The states of one element type from their raw form; the first state is returned."""
+        engine = self.engine
+        states = [engine.State(entry[0]) for entry in raw]
+        attributed = any(p[0] in (engine.AT, engine.AT_ANY) for p in raw[0][1:])
+        for state, entry in zip(states, raw, strict=True):
+            state.fill([self._production(p, states) for p in entry[1:]], attributed)
+        return states[0]
+
+    def _production(self, raw: list[int], states: list[Any]) -> Any:
+        engine = self.engine
+        event = raw[0]
+        if event == engine.SE_COMPLEX:
+            p = self._element(raw[3], self._types[raw[2]])
+        elif event == engine.AT:
+            # Attributes have partitions of their own in the string tables: numbered after the elements.
+            slot = len(self.raw.elements) + raw[3]
+            p = engine.Production(event, "@" + self.raw.attributes[raw[3]][0], slot, None, self._types[raw[2]].value)
+        elif event == engine.CH:
+            p = engine.Production(event, TEXT, -1, None, self._types[raw[2]].value)
+        else:
+            p = engine.Production(event, TEXT, -1, None, None)
+        if len(raw) > 1:
+            p.next = states[raw[1]]
+        if len(raw) > 4:
+            p.many = True
+        if len(raw) > 6:
+            p.limit, p.full = raw[5], states[raw[6]]
+        return p
+
+
+@cache
+def table(schema: str) -> Table:
+    """The table of a set, linked for the build in use. Raises KeyError for a set that does not exist."""
+    return Table(read(schema), build.engine())

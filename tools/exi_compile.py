@@ -1,0 +1,58 @@
+"""From the wheel to the bytes of a table file: the schema sets and their main schemas (development tool)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from exi_grammar import Table
+from exi_xsd import Reader, Schemas
+
+WHEEL = "iso15118==0.31.2"
+
+# Main schema of each set, below the wheel's folder of schemas.
+SETS = {
+    "sap": "V2G_CI_AppProtocol.xsd",
+    "din": "din_spec/V2G_CI_MsgDef.xsd",
+    "iso2": "iso15118_2/V2G_CI_MsgDef.xsd",
+    "iso20cm": "iso15118_20/V2G_CI_CommonMessages.xsd",
+    "iso20ac": "iso15118_20/V2G_CI_AC.xsd",
+    "iso20dc": "iso15118_20/V2G_CI_DC.xsd",
+    "iso20acdp": "iso15118_20/V2G_CI_ACDP.xsd",
+    "iso20wpt": "iso15118_20/V2G_CI_WPT.xsd",
+    "xmldsig": "xmldsig-core-schema.xsd",
+}
+
+
+def download(into: Path) -> Path:
+    """Fetches the wheel with pip. Raises CalledProcessError when it cannot be had."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), WHEEL]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return next(into.glob("iso15118-*.whl"))
+
+
+def unpack(wheel: Path, into: Path) -> Path:
+    """Extracts schemas and jar; the package's `shared` folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith((".xsd", ".jar")):
+                archive.extract(name, into)
+    return into / "iso15118" / "shared"
+
+
+def read_set(schema: str, shared: Path) -> Schemas:
+    top = shared / "schemas"
+    return Reader(top / SETS[schema], top).read()
+
+
+def compile_set(schema: str, shared: Path) -> bytes:
+    """The table file of a set: one line per type, so that differences can be read."""
+    table = Table(schema, read_set(schema, shared)).build()
+    types = table.pop("types")
+    assert isinstance(types, list)
+    head = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
+    lines = ",\n".join(json.dumps(t, separators=(",", ":"), ensure_ascii=False) for t in types)
+    return f'{head[:-1]},\n"types":[\n{lines}\n]}}\n'.encode()
