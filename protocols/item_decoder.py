@@ -258,7 +258,7 @@ class ItemDecoder:
             self._skip(f"block type 0x{block.type:08X}")
         elif isinstance(block, cb.Truncated):
             self._truncated = block
-            self._note(f"cut at byte {block.offset}: {block.have} of {block.need} bytes of a {block.what}")
+            self._note(f"cut at byte {block.offset}, within a {block.what}")
 
     def _section(self, section: cb.Section) -> None:
         self._sections += 1
