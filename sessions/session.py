@@ -155,7 +155,7 @@ class Session:
         self.tls: dict[str, Any] | None = None
         self.tls_data = 0
         # coverage
-        self.seen: set[str] = set()  # slac-evcc, slac-secc, unicast-evcc, unicast-secc, broadcast, pilot-states, pilot-cycles, setup-from-start
+        self.seen: set[str] = set()  # slac-evcc, slac-secc, unicast-evcc, unicast-secc, broadcast, pilot-states, pilot-cycles, setup-from-start, host
         self.lost_frames = 0
         self.lost_bytes = 0
         self.gaps: list[Loss] = []
@@ -194,7 +194,16 @@ class Session:
         self.history.append(said)
 
     def sees(self, what: str) -> bool:
-        """Coverage in one word: ``slac-both``, ``unicast-both``, ``pilot`` or one of the marks in `seen`."""
+        """Coverage in one word: ``slac-both``, ``unicast-both``, ``pilot`` or one of the marks in `seen`.
+
+        ``hears-evcc`` and ``hears-secc``: a message of that side would have been seen, because one was, or because the tap sits
+        on the link between a host and its modem (mark ``host``).
+        """
+        if what in ("hears-evcc", "hears-secc"):
+            side = what.removeprefix("hears-")
+            return "host" in self.seen or f"slac-{side}" in self.seen
+        if what in ("hears-unicast-evcc", "hears-unicast-secc"):
+            return "host" in self.seen or what.removeprefix("hears-") in self.seen
         if what == "slac-both":
             return {"slac-evcc", "slac-secc"} <= self.seen
         if what == "unicast-both":

@@ -90,6 +90,9 @@ def apply(session: Session, ev: Mme, parties: Who | None) -> None:
     facts, body = session.slac, ev.body
     if parties is not None and parties.side != "local":
         session.seen.add(f"slac-{parties.side}")
+    if not ev.dst[0] & 1 and isinstance(body, CmSetKeyReq | CmAttenProfileInd):
+        # Host and modem of this pair talk here: the tap sees whatever that host sends and receives.
+        session.seen.add("host")
     match body:
         case CmSlacParmReq():
             facts.parm_reqs += 1

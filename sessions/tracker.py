@@ -131,6 +131,8 @@ class SessionTracker:
         session = Session(ident, ev.t, ev.frame)
         session.start_late = not from_start
         session.plug = self._plug
+        if self.settings.vantage in ("host", "bridge"):
+            session.seen.add("host")
         self.open[ident] = session
         if evcc is not None:
             session.evcc_mac = evcc
