@@ -142,9 +142,16 @@ class SessionTracker:
             session.seen.add("pilot-states")
         if self._plugged_t is not None and self._plug is not None:
             session.enter("plugged", *self._plugged_t)
-        self._set_timer(("session", ident, "idle"), ev.t + self._idle_ns, lambda t, s=session: self._idle(s, t))  # type: ignore[misc]
+        self.watch(session, ev.t)
         self._notify(session, SessionOpened(t=ev.t, frame=ev.frame, source=ev.source))
         return session
+
+    def watch(self, session: Session, t: int) -> None:
+        """Set the session's own deadlines: idle, or the rest of its lingering."""
+        if session.ended is None:
+            self._set_timer(("session", session.id, "idle"), t + self._idle_ns, lambda now: self._idle(session, now))
+        else:
+            self._set_timer(("session", session.id, "linger"), t + LINGER_NS, lambda now: self._close(session, now))
 
     def _touch(self, session: Session, ev: Event) -> None:
         session.last_t = max(session.last_t, ev.t)
@@ -171,7 +178,7 @@ class SessionTracker:
             self._resumable[session.session_id] = session.id
         self._notify(session, SessionEnded(t=t, frame=frame, by=by, how=how))
         if session.id in self.open:
-            self._set_timer(("session", session.id, "linger"), t + LINGER_NS, lambda now, s=session: self._close(s, now))  # type: ignore[misc]
+            self.watch(session, t)
 
     def _close(self, session: Session, t: int) -> None:
         if session.closed:

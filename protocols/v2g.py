@@ -1,0 +1,132 @@
+"""V2GTP payloads to V2G messages: which schema, which side, and the EXI decoding.
+
+The schema of payload type 0x8001 is what supportedAppProtocol chose on the same TCP connection. Joined in the middle, it is guessed from the first
+bytes and marked as guessed. Once negotiated, no other schema is ever tried (ISO 15118-2 8.4.1.4; DIN SPEC 70121 9.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from plugtap.protocols import exi
+from plugtap.protocols.errors import DecodeError
+from plugtap.protocols.events import Event, Tcp, Tls, V2gMessage
+from plugtap.protocols.net import RawV2g
+
+MAX_STREAMS = 1024
+SCHEMA_OF_NAMESPACE = (
+    ("urn:din:70121:", "din"),
+    ("urn:iso:15118:2:", "iso2"),
+    ("urn:iso:std:iso:15118:-20:", "iso20"),
+)
+SAP_TOP = 0x80  # second byte of a SAP document is below; V2G_Message of DIN and ISO 15118-2 is above
+
+
+def schema_of_namespace(namespace: object) -> str | None:
+    """din, iso2, iso20, or None for a vendor's own protocol."""
+    return next((s for prefix, s in SCHEMA_OF_NAMESPACE if isinstance(namespace, str) and namespace.startswith(prefix)), None)
+
+
+class _Stream:
+    """What is known about one TCP connection."""
+
+    __slots__ = ("chosen", "guess", "offers", "opener_is_evcc", "tls")
+
+    def __init__(self) -> None:
+        self.offers: dict[int, str | None] = {}
+        self.chosen: str | None = None
+        self.guess: str | None = None
+        self.opener_is_evcc: bool | None = None
+        self.tls = False
+
+
+class V2gDecoder:
+    """RawV2g to V2gMessage. `watch` sees the other events of the connections."""
+
+    def __init__(self, max_streams: int = MAX_STREAMS) -> None:
+        self._streams: dict[int, _Stream] = {}
+        self._max = max_streams
+
+    def watch(self, event: Event) -> Sequence[Event]:
+        """Learn from TCP and TLS events; gives them back unchanged."""
+        if isinstance(event, Tcp) and event.kind == "syn":
+            self._stream(event.stream).opener_is_evcc = event.from_a
+        elif isinstance(event, Tls):
+            self._stream(event.stream).tls = True
+        return (event,)
+
+    def _stream(self, number: int) -> _Stream:
+        stream = self._streams.get(number)
+        if stream is None:
+            if len(self._streams) >= self._max:
+                del self._streams[next(iter(self._streams))]
+            stream = self._streams[number] = _Stream()
+        return stream
+
+    def feed(self, raw: RawV2g) -> list[Event]:
+        """One payload. Always one V2gMessage, with `error` where it could not be decoded."""
+        stream = self._stream(raw.stream)
+        schema, guessed = self._schema(stream, raw)
+        message: str | None = None
+        content: dict[str, Any] | None = None
+        error: dict[str, Any] | None = None
+        notes: tuple[str, ...] = ()
+        if schema is None:
+            error = {"layer": "v2gtp", "offset": 0, "path": "", "reason": f"no schema known for payload type 0x{raw.payload_type:04x}"}
+        else:
+            try:
+                decoded = exi.decode_message(schema, raw.payload)
+                message, content, notes = decoded.message, decoded.content, decoded.notes
+                if message is None:
+                    error = {"layer": "exi", "offset": 0, "path": "", "reason": "the document holds no message"}
+            except DecodeError as wrong:
+                error = {"layer": wrong.layer, "offset": wrong.offset, "path": wrong.path, "reason": wrong.reason}
+        if message is not None:
+            self._learn(stream, schema, message, content)
+            if guessed:
+                stream.guess = schema
+        return [
+            V2gMessage(
+                t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
+                side=self._side(stream, raw, message), payload_type=raw.payload_type, schema=schema, message=message, content=content,
+                exi=raw.payload, tls=stream.tls, guessed=guessed, error=error, notes=notes, first_frame=raw.first_frame, first_t=raw.first_t,
+            )
+        ]  # fmt: skip
+
+    def _schema(self, stream: _Stream, raw: RawV2g) -> tuple[str | None, bool]:
+        by_type = exi.PAYLOAD_TYPES.get(raw.payload_type)
+        if by_type is not None:
+            return by_type, False
+        if raw.payload_type != 0x8001:
+            return None, False
+        if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
+            return "sap", False
+        if stream.chosen in ("din", "iso2"):
+            return stream.chosen, False
+        return stream.guess or exi.guess(raw.payload), True
+
+    def _learn(self, stream: _Stream, schema: str | None, message: str, content: dict[str, Any] | None) -> None:
+        if schema != "sap" or content is None:
+            return
+        body = content.get(message, {})
+        if message == "supportedAppProtocolReq":
+            offers = body.get("AppProtocol", ())
+            stream.offers = {o["SchemaID"]: schema_of_namespace(o.get("ProtocolNamespace")) for o in offers if "SchemaID" in o}
+        elif message == "supportedAppProtocolRes" and str(body.get("ResponseCode", "")).startswith("OK"):
+            chosen = body.get("SchemaID")
+            if isinstance(chosen, int):
+                stream.chosen = stream.offers.get(chosen)
+            elif len(stream.offers) == 1:
+                # Some SECCs leave the SchemaID out when only one protocol was offered.
+                stream.chosen = next(iter(stream.offers.values()))
+
+    def _side(self, stream: _Stream, raw: RawV2g, message: str | None) -> str:
+        if message is not None and message.endswith(("Req", "Res")):
+            side = "EVCC" if message.endswith("Req") else "SECC"
+            if stream.opener_is_evcc is None:
+                stream.opener_is_evcc = (side == "EVCC") == raw.from_a
+            return side
+        if stream.opener_is_evcc is None:
+            return "unknown"
+        return "EVCC" if stream.opener_is_evcc == raw.from_a else "SECC"
