@@ -363,7 +363,7 @@ def _write_op_attributes(body: VsOpAttributesCnf, _mmv: int) -> bytes:
     return _OP_HEAD.write(body) + _OP_REPORT.write(_Report(body.major, body.minor, body.pib, body.build, **padded))
 
 
-_ATTENUATION = Layout(("pev_mac", "6s"), ("count", "B"), ("carriers_per_group", "B"), ("", "8x"))
+_ATTENUATION = Layout(("pev_mac", "6s"), ("count", "B"), ("", "1x"), ("carriers_per_group", "B"), ("", "7x"))
 
 
 def _read_attenuation(data: bytes, pos: int, _mmv: int) -> VsAttenuationCharacteristicsInd:
@@ -375,7 +375,7 @@ def _read_attenuation(data: bytes, pos: int, _mmv: int) -> VsAttenuationCharacte
 def _write_attenuation(body: VsAttenuationCharacteristicsInd, _mmv: int) -> bytes:
     if len(body.pev_mac) != 6 or len(body.aag) > 255:
         raise ValueError("a MAC of 6 bytes and at most 255 groups")
-    return body.pev_mac + bytes([len(body.aag), body.carriers_per_group]) + bytes(8) + body.aag
+    return body.pev_mac + bytes([len(body.aag), 0, body.carriers_per_group]) + bytes(7) + body.aag
 
 
 _Q = OUI_QUALCOMM
