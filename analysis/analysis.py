@@ -124,6 +124,11 @@ class Analysis:
         """Did the capture's clock start near 1970?"""
         return self._first_t is not None and self._first_t < RELATIVE_BEFORE
 
+    @property
+    def undecodable(self) -> int:
+        """Frames that a decoder refused."""
+        return self._stack.undecodable
+
     # -- time ----------------------------------------------------------------------------------------------------
 
     def _watch_clock(self, source: str, t: int, frame: int) -> None:

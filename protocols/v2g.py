@@ -95,11 +95,9 @@ class V2gDecoder:
         ]  # fmt: skip
 
     def _schema(self, stream: _Stream, raw: RawV2g) -> tuple[str | None, bool]:
-        by_type = exi.PAYLOAD_TYPES.get(raw.payload_type)
-        if by_type is not None:
-            return by_type, False
         if raw.payload_type != 0x8001:
-            return None, False
+            sets = exi.PAYLOAD_TYPES.get(raw.payload_type)
+            return (sets[0] if sets else None), False
         if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
             return "sap", False
         if stream.chosen in ("din", "iso2"):
