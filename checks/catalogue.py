@@ -1,0 +1,21 @@
+"""Which modules define checks. A new module is one more line here (tools/new_check adds it)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from plugtap.checks.base import Check
+from plugtap.checks.registry import REGISTRY
+
+MODULES: tuple[str, ...] = (
+    "slac_parm",
+    "slac_pilot",
+)
+
+
+def load() -> Mapping[str, type[Check]]:
+    """All registered checks by id; imports their modules on the first call."""
+    for name in MODULES:
+        importlib.import_module(f"plugtap.checks.{name}")
+    return REGISTRY
