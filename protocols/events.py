@@ -97,6 +97,13 @@ class OtherTraffic(Event, frozen=True, kw_only=True):
     length: int = 0
 
 
+class KeyLog(Event, frozen=True, kw_only=True):
+    """TLS key-log lines (the NSS format) sent along in a UDP datagram to port 52345, as some test systems do. Secret."""
+
+    src_mac: bytes
+    lines: bytes
+
+
 # --- TCP, TLS ---------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +119,8 @@ class Tcp(Event, frozen=True, kw_only=True):
     """A change or oddity on a TCP connection. `stream` counts connections from 0 in order of their first segment.
 
     `a` opened the connection (sent the SYN) where that was seen; else `a` is the first sender seen and `opener_seen` is False.
-    `from_a` tells who sent the segment that caused the event. kinds:
+    `from_a` tells who sent the segment that caused the event (for gap, and data after it: who sent the bytes). A retried SYN or SYN-ACK
+    is reported again under its own kind. kinds:
 
     ======================  =====================================================================================
     syn, synack, open       handshake; open when it is complete (or data seen without handshake)
@@ -123,6 +131,8 @@ class Tcp(Event, frozen=True, kw_only=True):
     ack-unseen              the peer acknowledged bytes the capture does not have (the capture lost them)
     zero-window, keepalive, dup-ack
     reused                  the port pair starts over as a new connection
+    overlap                 `length` bytes seen before came again with other content (the first ones count)
+    bad-checksum            wrong, and not as checksum offload leaves it; the segment is used all the same
     ======================  =====================================================================================
     """
 
@@ -137,7 +147,7 @@ class Tcp(Event, frozen=True, kw_only=True):
 
 
 class Tls(Event, frozen=True, kw_only=True):
-    """A TLS record, or a handshake message in the clear. `kind`: client-hello, server-hello, certificate, alert, change-cipher-spec,
+    """A TLS record, or a handshake message in the clear. `kind`: client-hello, server-hello, certificate, certificate-request, alert, change-cipher-spec,
     handshake, application-data, encrypted. `version` as on the wire (0x0303), in hellos the negotiated or offered one."""
 
     kind: str
