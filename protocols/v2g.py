@@ -76,7 +76,7 @@ class V2gDecoder:
             error = {"layer": "v2gtp", "offset": 0, "path": "", "reason": f"no schema known for payload type 0x{raw.payload_type:04x}"}
         else:
             try:
-                decoded = exi.decode_message(schema, raw.payload)
+                schema, decoded = self._decode(schema, raw.payload)
                 message, content, notes = decoded.message, decoded.content, decoded.notes
                 if message is None:
                     error = {"layer": "exi", "offset": 0, "path": "", "reason": "the document holds no message"}
@@ -98,11 +98,24 @@ class V2gDecoder:
         if raw.payload_type != 0x8001:
             sets = exi.PAYLOAD_TYPES.get(raw.payload_type)
             return (sets[0] if sets else None), False
-        if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
-            return "sap", False
         if stream.chosen in ("din", "iso2"):
             return stream.chosen, False
+        if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
+            return "sap", False
         return stream.guess or exi.guess(raw.payload), True
+
+    def _decode(self, schema: str, payload: bytes) -> tuple[str, exi.Decoded]:
+        """Decode; a handshake repeated on a connection that has its schema is still read as a handshake."""
+        try:
+            return schema, exi.decode_message(schema, payload)
+        except DecodeError:
+            if schema == "sap" or len(payload) < 2 or payload[1] >= SAP_TOP:
+                raise
+            try:
+                return "sap", exi.decode_message("sap", payload)
+            except DecodeError:
+                pass
+            raise
 
     def _learn(self, stream: _Stream, schema: str | None, message: str, content: dict[str, Any] | None) -> None:
         if schema != "sap" or content is None:
