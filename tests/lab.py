@@ -28,7 +28,7 @@ from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding
 from plugtap.config.analysis import AnalysisSettings
-from plugtap.protocols.items import Item, Tick
+from plugtap.protocols.items import CpRecord, Item, Tick
 
 DROP: Any = object()  # as a field's value: take the field away
 
@@ -77,7 +77,7 @@ class Result:
 
     def count(self, check: str, what: str) -> int:
         """A counter of a check: armed, evaluated, fired, suppressed, failed."""
-        return self.analysis.counters.by_check.get(check, {}).get(what, 0)
+        return self.analysis.engine.counters.by_check.get(check, {}).get(what, 0)
 
     def failures(self) -> dict[str, tuple[int, str]]:
         """Checks that raised: must be empty in every test."""
@@ -332,11 +332,12 @@ class Lab:
                 moved(i, shift, number)
                 for i in lab.items(ticks=ticks, tail=tail if ticks is not None or lab is labs[-1] else 0.0)
             ]
-        analysis = Analysis(settings)
+        sources = ("plc", "cp") if any(isinstance(i, CpRecord) for i in items) else ("plc",)
+        analysis = Analysis(settings, sources=sources, foreign=ticks is None)
         outputs: list[SessionReport | Finding] = []
         for item in items:
             outputs += analysis.feed(item)
-        outputs += analysis.finish(items[-1].t)
+        outputs += analysis.finish(None if ticks is None else items[-1].t)
         result = Result(analysis, items, outputs)
         assert not result.failures(), result.failures()
         return result
