@@ -81,6 +81,15 @@ class Electrical:
         self.t_last: int | None = None  # of v_last, i_last within the loop
         self.target_v: float | None = None
         self.target_i: float | None = None
+        # Limits both sides announced, the newest: V, A, W.
+        self.ev_max_v: float | None = None
+        self.ev_max_i: float | None = None
+        self.ev_max_p: float | None = None
+        self.evse_max_v: float | None = None
+        self.evse_max_i: float | None = None
+        self.evse_max_p: float | None = None
+        self.evse_min_v: float | None = None
+        self.evse_min_i: float | None = None
         self.precharge_first: int | None = None
         self.precharge_last: int | None = None
         self.precharge_v: float | None = None  # last EVSEPresentVoltage in PreChargeRes
@@ -131,8 +140,10 @@ class Session:
         self.history: list[Said] = []
         self.pending: V2gMessage | None = None  # request without a response so far
         self.last_request: V2gMessage | None = None
+        self.request_before: V2gMessage | None = None  # the request before last_request
         self.last_response: V2gMessage | None = None
         self.setup_ok = False
+        self.delivery: str | None = None  # what the last PowerDeliveryReq asked for: Start, Stop, Renegotiate, Standby …
         self.delivering = False  # between PowerDelivery start (accepted) and stop (asked)
         self.delivery_stopped: Said | None = None  # the PowerDeliveryReq that asked to stop
         self.stop_asked_by: str | None = None  # who wanted the end first: EVCC, SECC

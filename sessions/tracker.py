@@ -445,7 +445,7 @@ class SessionTracker:
         v2g_facts.apply(session, ev)
         if ev.message is not None:
             if v2g_facts.is_request(ev.message):
-                session.last_request = ev
+                session.request_before, session.last_request = session.last_request, ev
             else:
                 session.last_response = ev
         self._progress(session, ev)

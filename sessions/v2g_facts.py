@@ -120,6 +120,7 @@ def delivery_kind(body: dict[str, Any]) -> str:
 
 
 def _power_delivery(session: Session, body: dict[str, Any], said: Said) -> None:
+    session.delivery = delivery_kind(body)
     if delivery_kind(body) in ("Stop", "Standby"):
         session.delivering = False
         session.delivery_stopped = said
@@ -179,9 +180,41 @@ def _status(session: Session, body: dict[str, Any], said: Said) -> None:
             el.soc_end = soc
 
 
+# Field of Electrical -> names of the element in the protocols.
+_LIMITS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ev_max_v", ("EVMaximumVoltageLimit", "EVMaximumVoltage")),
+    ("ev_max_i", ("EVMaximumCurrentLimit", "EVMaximumChargeCurrent")),
+    ("ev_max_p", ("EVMaximumPowerLimit", "EVMaximumChargePower")),
+    ("evse_max_v", ("EVSEMaximumVoltageLimit", "EVSEMaximumVoltage")),
+    ("evse_max_i", ("EVSEMaximumCurrentLimit", "EVSEMaximumChargeCurrent")),
+    ("evse_max_p", ("EVSEMaximumPowerLimit", "EVSEMaximumChargePower")),
+    ("evse_min_v", ("EVSEMinimumVoltageLimit", "EVSEMinimumVoltage")),
+    ("evse_min_i", ("EVSEMinimumCurrentLimit", "EVSEMinimumChargeCurrent")),
+)
+_LIMIT_HOLDERS = (
+    "DC_EVChargeParameter", "DC_EVSEChargeParameter", "DC_CPDReqEnergyTransferMode", "DC_CPDResEnergyTransferMode",
+    "BPT_DC_CPDReqEnergyTransferMode", "BPT_DC_CPDResEnergyTransferMode", "Scheduled_DC_CLReqControlMode",
+    "Scheduled_DC_CLResControlMode", "Dynamic_DC_CLReqControlMode", "Dynamic_DC_CLResControlMode",
+    "BPT_Scheduled_DC_CLReqControlMode", "BPT_Scheduled_DC_CLResControlMode", "BPT_Dynamic_DC_CLReqControlMode",
+    "BPT_Dynamic_DC_CLResControlMode",
+)  # fmt: skip
+
+
+def _limits(el: Electrical, body: dict[str, Any]) -> None:
+    for node in (body, *(body[h] for h in _LIMIT_HOLDERS if h in body)):
+        if not isinstance(node, dict):
+            continue
+        for field, names in _LIMITS:
+            for name in names:
+                if name in node:
+                    setattr(el, field, _first(physical(node[name]), getattr(el, field)))
+
+
 def _electrical(session: Session, ev: V2gMessage, name: str, body: dict[str, Any]) -> None:
     el = session.electrical
     base = stem(name)
+    if base.endswith("ChargeParameterDiscovery") or base in LOOP_MESSAGES:
+        _limits(el, body)
     if base in ("CableCheck", "DC_CableCheck"):
         el.cable_check_first = el.cable_check_first or ev.t
         el.cable_check_last = ev.t
