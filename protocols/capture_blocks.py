@@ -24,8 +24,8 @@ CUSTOM = 0x00000BAD
 CUSTOM_NO_COPY = 0x40000BAD
 
 # Blocks that are no packets and yet get a frame number from Wireshark (measured with tshark 4.0.17), beside the custom
-# blocks: systemd journal export, sysdig events in their six layouts.
-NUMBERED_BLOCKS = frozenset({0x00000009, 0x00000204, 0x00000208, 0x00000216, 0x00000217, 0x00000221, 0x00000222})
+# blocks: systemd journal export, sysdig events.
+NUMBERED_BLOCKS = frozenset({0x00000009, 0x00000204, 0x00000216, 0x00000221})
 
 # Option codes (pcapng sections 3.5 and 4).
 OPT_END = 0
