@@ -200,10 +200,13 @@ _LIMIT_HOLDERS = (
 )  # fmt: skip
 
 
+def _nodes(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The message itself and the element in it that holds limits and targets."""
+    return [n for n in (body, *(body[h] for h in _LIMIT_HOLDERS if h in body)) if isinstance(n, dict)]
+
+
 def _limits(el: Electrical, body: dict[str, Any]) -> None:
-    for node in (body, *(body[h] for h in _LIMIT_HOLDERS if h in body)):
-        if not isinstance(node, dict):
-            continue
+    for node in _nodes(body):
         for field, names in _LIMITS:
             for name in names:
                 if name in node:
@@ -233,8 +236,9 @@ def _first(new: float | None, old: float | None) -> float | None:
 
 def _loop(el: Electrical, ev: V2gMessage, name: str, body: dict[str, Any]) -> None:
     if is_request(name):
-        el.target_v = _first(physical(body.get("EVTargetVoltage")), el.target_v)
-        el.target_i = _first(physical(body.get("EVTargetCurrent")), el.target_i)
+        for node in _nodes(body):
+            el.target_v = _first(physical(node.get("EVTargetVoltage")), el.target_v)
+            el.target_i = _first(physical(node.get("EVTargetCurrent")), el.target_i)
         return
     el.loops += 1
     if LOOP_MESSAGES[stem(name)] in ("ac", "wpt"):
