@@ -73,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True):
     connections: int = 128
     waiting_bytes: int = 65536
     waiting_pieces: int = 64
-    hole_age: int = 10_000_000_000  # ns
+    hole_age: int = 5_000_000_000  # ns; longer than the first retransmission time-outs of most stacks
     history: int = 2048
 
 
@@ -98,6 +98,11 @@ class Connection:
         self.of_a = _Side(limits)
         self.of_b = _Side(limits)
 
+    def restart(self, limits: Limits) -> None:
+        """The opener was refused and tries again with the same initial number: for Wireshark the same stream too."""
+        self.open = self.closed = False
+        self.of_a, self.of_b = _Side(limits), _Side(limits)
+
     def is_a(self, peer: TcpPeer) -> bool:
         """Whether `peer` is `a`."""
         return peer.ip == self.a.ip and peer.port == self.a.port
@@ -112,7 +117,7 @@ class Upward(msgspec.Struct, frozen=True):
 
 
 class Forgotten(msgspec.Struct, frozen=True):
-    """Nothing more will come of this connection: its port pair is used anew, or there are too many."""
+    """The byte streams of this connection are over: its port pair is used anew, or there are too many."""
 
     connection: Connection
 
@@ -181,6 +186,9 @@ class TcpTracker:
             self._forget(key, t, frame, source, "the port pair is used for a new connection", out)
         if connection is None or reused:
             connection = self._open(key, src, dst, segment, t, frame, source, out)
+        elif connection.closed and segment.flags & SYN:
+            out.append(Forgotten(connection))
+            connection.restart(self._limits)
         self._connections.move_to_end(key)
         from_a = connection.is_a(src)
         _learn_mac(connection, from_a, src)
@@ -255,22 +263,23 @@ def _segment(context: _Context, segment: Segment) -> None:
         return
     if not me.bytes.anchored:
         me.bytes.anchor(segment.seq, soft=not segment.length)
-    if flags & ACK and segment.checksum != ipv6.CHECKSUM_BAD:
-        _acknowledge(context, segment)
     # The opener's ACK proves the SYN-ACK, captured or not.
     shaken = context.from_a and flags & ACK and context.connection.opener_seen
     if not context.connection.open and (segment.length or shaken):
         context.connection.open = True
         context.event("open", seq=segment.seq)
+    if flags & ACK and segment.checksum != ipv6.CHECKSUM_BAD:
+        _acknowledge(context, segment)
     _oddities(context, segment)
     damaged = segment.checksum == ipv6.CHECKSUM_BAD and abs(me.bytes.position(segment.seq) - me.bytes.end) > FAR
     if segment.payload and not damaged and not _is_keepalive(context, segment):
         _data(context, segment)
     if flags & FIN and not damaged:
         _fin(context, segment)
+    moved_on = me.ack not in (-1, segment.ack)
     me.window, me.ack = segment.window, segment.ack
-    for owner in (_swapped(context), context):  # first what the acknowledgement gave up, then this end's own holes
-        _settle(owner)
+    _settle(_swapped(context))  # first what the acknowledgement gave up, then this end's own holes
+    _settle(context, moved_on)
     if me.bytes.ended and other.bytes.ended and not context.connection.closed:
         context.connection.closed = True
         context.event("closed")
@@ -279,9 +288,6 @@ def _segment(context: _Context, segment: Segment) -> None:
 def _syn(context: _Context, segment: Segment) -> None:
     """SYN and SYN-ACK; a repeated one is reported again under the same name, so that retries can be counted."""
     direction = context.me.bytes
-    if context.connection.closed:  # refused, and tried again with the same number: for Wireshark the same stream too
-        context.connection.closed = False
-        context.me.bytes.ended = context.other.bytes.ended = False
     if direction.isn is None:
         direction.isn = segment.seq
         direction.anchor((segment.seq + 1) % WRAP)
@@ -295,8 +301,8 @@ def _acknowledge(context: _Context, segment: Segment) -> None:
     """What this end has received: `ack-unseen` when the capture has less."""
     other = context.other
     direction = other.bytes
-    if not direction.anchored:
-        return
+    if not direction.anchored or (context.connection.opener_seen and not context.connection.open):
+        return  # before the handshake is done, an acknowledgement may belong to the connection before
     position = direction.position(segment.ack)
     if position - direction.end > FAR:  # damaged
         return
@@ -368,11 +374,16 @@ def _reset(context: _Context) -> None:
         context.event("closed")
 
 
-def _settle(context: _Context) -> None:
-    """Give up what will not come in this direction, and end it when its FIN is reached."""
+def _settle(context: _Context, moved_on: bool = False) -> None:
+    """Give up what will not come in this direction, and end it when its FIN is reached.
+
+    When only one end is heard, no acknowledgement will ever be seen. But V2G is request and response in turn (ISO
+    15118-2 8.8.1): if this end has received more (`moved_on`) since the hole, the other end had what is missing here.
+    """
     direction = context.me.bytes
-    one_sided = direction.fin is not None and context.other.bytes.segments == 0  # no acknowledgement will ever be seen
-    _upward(context, direction.settle(context.t, context.frame, force=one_sided))
+    one_sided = context.other.bytes.segments == 0
+    force = one_sided and (moved_on or direction.fin is not None)
+    _upward(context, direction.settle(context.t, context.frame, force=force))
     if direction.complete():
         _finish(context, "FIN")
 
@@ -428,8 +439,10 @@ def _is_new(connection: Connection, src: TcpPeer, segment: Segment) -> bool:
     if segment.flags & SYN:
         if mine.isn is not None:
             return mine.isn != segment.seq
-        if segment.flags & ACK:  # the answer to a SYN that was seen; else something seen from the middle starts anew
-            return mine.anchored or from_a
+        if segment.flags & ACK:
+            answer = theirs.isn is not None and segment.ack == (theirs.isn + 1) % WRAP
+            # Without data it may have been a leftover of the connection before that answered the first SYN (RFC 9293 3.5.2).
+            return mine.next > 0 if answer else mine.anchored or from_a
         late = theirs.isn is not None and other.ack == (segment.seq + 1) % WRAP
         return not late or mine.anchored
     if not mine.anchored or segment.flags & RST or segment.checksum == ipv6.CHECKSUM_BAD:
