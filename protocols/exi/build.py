@@ -6,7 +6,6 @@ from types import ModuleType
 
 from plugtap.protocols.exi import engine as _plain
 
-
 NAME = "plain"
 
 

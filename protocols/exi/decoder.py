@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.exi import build
 from plugtap.protocols.exi.tables import FRAGMENT_SCHEMAS, SCHEMAS, Table, table
@@ -17,7 +16,7 @@ HEADER = 0x80
 """Distinguishing bits 10, no options document, final version 1: the only EXI header of the profile."""
 
 MAX_DEPTH = 40
-MAX_ELEMENTS = 65_536
+MAX_ENTRIES = 65_536
 
 WRAPPED = ("din", "iso2")
 """Sets whose messages stand in the Body of a V2G_Message."""
@@ -45,7 +44,7 @@ def decode(schema: str, data: bytes) -> Content:
 
 
 def decode_message(
-    schema: str, data: bytes, *, max_depth: int = MAX_DEPTH, max_elements: int = MAX_ELEMENTS
+    schema: str, data: bytes, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES
 ) -> Decoded:
     """Decodes one EXI document (a V2GTP payload) of the schema set `schema`, one of `SCHEMAS`.
 
@@ -53,10 +52,8 @@ def decode_message(
     ValueError for an unknown schema. Source: EXI 1.0 as profiled in ISO 15118-2 7.9.1 and ISO 15118-20 7.9.
     """
     tables = _table(schema)
-    reader = _reader(data, max_depth, max_elements)
-    content: Content = {}
-    name = _root(reader, tables.documents, content)
-    return _finish(schema, reader, content, name)
+    reader = _reader(data, max_depth, max_entries)
+    return _finish(schema, reader, _root(reader, tables.documents))
 
 
 def decode_fragment(schema: str, data: bytes) -> Content:
@@ -65,15 +62,13 @@ def decode_fragment(schema: str, data: bytes) -> Content:
     `schema` may also be ``xmldsig``, whose fragments SignedInfo is signed as. Raises as `decode_message` does.
     """
     tables = _table(schema)
-    reader = _reader(data, MAX_DEPTH, MAX_ELEMENTS)
-    content: Content = {}
-    _root(reader, tables.fragments, content, also=1)
+    reader = _reader(data, MAX_DEPTH, MAX_ENTRIES)
+    content = _root(reader, tables.fragments, also=1)
     # ED is the last event code, after the elements and SE(*).
-    count = len(tables.fragments)
-    width = (count + 1).bit_length()
-    code = _guard(reader, content, lambda: reader.bits(width))
-    if code != count + 1:
-        raise DecodeError("exi", reader.pos - width, "more than one element in the fragment", partial=content)
+    width = (len(tables.fragments) + 1).bit_length()
+    start = reader.pos
+    if reader.bits(width) != len(tables.fragments) + 1:
+        raise DecodeError("exi", start, "more than one element in the fragment", partial=content)
     return content
 
 
@@ -99,39 +94,26 @@ def _table(schema: str) -> Table:
     return table(schema)
 
 
-def _reader(data: bytes, max_depth: int, max_elements: int) -> Any:
+def _reader(data: bytes, max_depth: int, max_entries: int) -> Any:
     if not data:
         raise DecodeError("exi", 0, "empty payload")
     if data[0] != HEADER:
         raise DecodeError("exi", 0, f"EXI header 0x{data[0]:02X}, not 0x80")
-    reader = build.engine().Reader(data, max_depth, max_elements)
-    reader.pos = 8
-    return reader
+    return build.engine().Reader(data, 8, max_depth, max_entries)
 
 
-def _root(reader: Any, roots: list[Any], content: Content, also: int = 0) -> str:
-    """Reads the root element into `content`; `also`: further event codes after SE(*)."""
-    count = len(roots)
-    width = (count + also).bit_length()
-    code = _guard(reader, content, lambda: reader.bits(width))
-    if code >= count:
-        raise DecodeError("exi", 8, f"root event code {code}: the schema has {count} root elements", partial=content)
-    p = roots[code]
-    _guard(reader, content, lambda: reader.root(p, content))
-    name: str = p.key
-    return name
+def _root(reader: Any, roots: list[Any], also: int = 0) -> Content:
+    """Reads the root element; `also`: further event codes after SE(*)."""
+    code = reader.bits((len(roots) + also).bit_length())
+    if code >= len(roots):
+        raise DecodeError("exi", 8, f"root event code {code}: the schema has {len(roots)} root elements")
+    content: Content = reader.root(roots[code])
+    return content
 
 
-def _guard(reader: Any, content: Content, step: Any) -> Any:
-    try:
-        return step()
-    except DecodeError as error:
-        error.partial = content
-        raise
-
-
-def _finish(schema: str, reader: Any, content: Content, root: str) -> Decoded:
-    notes = reader.notes
+def _finish(schema: str, reader: Any, content: Content) -> Decoded:
+    notes: list[str] = reader.notes
+    (root,) = content
     message: str | None = root
     if schema in WRAPPED:
         if root == "V2G_Message":

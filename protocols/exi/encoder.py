@@ -103,10 +103,10 @@ class _Writer:
 
 def _child(writer: _Writer, p: Any, value: Any, path: str) -> None:
     """The content of an element whose start tag `p` has been written, and its end."""
-    if p.value is not None:
+    if p.type.value is not None:
         _simple(writer, p.value, value, path)
         return
-    start = p.type.start or p.type.link()
+    start = p.type.first()
     if value == "":  # an empty element in the form some decoders give it
         value = {}
     if not isinstance(value, dict):
@@ -155,7 +155,7 @@ def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) ->
         if not values:
             del pending[p.key]
         inner = f"{path}/{p.key}"
-        if p.op in (engine.SE_COMPLEX, engine.SE_SIMPLE):
+        if p.type is not None:
             _child(writer, p, value, inner)
         elif p.op == engine.CH_UNTYPED:
             _string(writer, value, inner)

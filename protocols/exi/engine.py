@@ -2,8 +2,16 @@
 
 EXI 1.0 (W3C Recommendation, second edition), bit-packed, schema-informed, non-strict, without an options document:
 the profile of DIN SPEC 70121 and ISO 15118-2/-20. This one source is used twice: as it stands, and compiled by
-Cython with the C types of `engine.pxd` (see `build.py`); hence the plain style, and no import of the package's
-other modules except the error.
+Cython with the C types of `engine.pxd` (see `build.py`).
+
+How it is made fast, in both builds:
+
+- The stream is read through a window: `acc` holds the bits that end at bit `top`, so reading is one shift and one
+  mask. C takes a window of 64 bits, plain Python one of WINDOW bytes.
+- An element of simple type is three events (SE, CH, EE) whose codes are zeros unless something unusual comes. They
+  are read together with the value, and one comparison covers them. When it fails, the same place is read again
+  step by step (`careful`), which finds out what is there.
+- Nesting is two lists, not recursion.
 
 A state's event code has ceil(log2(n + 1)) bits for n productions: the last code is the escape to the second level,
 which the non-strict grammars always have.
@@ -18,17 +26,17 @@ from plugtap.protocols.errors import DecodeError
 
 try:
     import cython
+except ImportError:  # plain Python without Cython: nothing but `cython.compiled` is asked of it
+    from plugtap.protocols.exi import nocython as cython
 
-    COMPILED: bool = cython.compiled
-except ImportError:
-    COMPILED = False
+COMPILED: bool = cython.compiled
 
 # Kinds of grammar states (they decide the second level of event codes, EXI 8.5.4.4).
 FIRST = 0
 START = 1
 CONTENT = 2
 
-# What a production reads.
+# What a production reads. The first seven are the events of the table files, the others are SE of simple types.
 EE = 0
 CH_UNTYPED = 1
 CH = 2
@@ -37,6 +45,8 @@ SE_COMPLEX = 4
 SE_ANY = 5
 AT_ANY = 6
 SE_SIMPLE = 7
+SE_FIXED = 8
+SE_NUMBER = 9
 
 # How a value is coded (EXI 7.1).
 ENUM = 0
@@ -59,82 +69,50 @@ VALUE_KINDS = {
     "string": STRING,
 }
 
-WINDOW = 32  # bytes that the plain build turns into one integer at a time
-MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate serial number
+WINDOW = 48  # bytes of the plain build's window
+MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
+EASY = 1 << 14  # integers of up to two groups are below this
 
 
 class Value:
-    """A simple type: `kind` and, for the fixed-width kinds, `width` in bits; bounds of values or lengths."""
+    """A simple type. `values` lists what a fixed-width code stands for; `low` and `high` bound a number or a length."""
 
-    __slots__ = ("bounded", "high", "kind", "low", "size", "values", "width")
+    __slots__ = ("high", "kind", "low", "size", "values", "width")
 
-    def __init__(self, kind: int, width: int, values: tuple[str, ...], low: int | None, high: int | None) -> None:
+    def __init__(self, kind: int, width: int, values: tuple[Any, ...], low: int | None, high: int | None) -> None:
         self.kind = kind
         self.width = width
         self.values = values
         self.size = len(values)
         self.low = low
         self.high = high
-        self.bounded = low is not None and high is not None
-
-
-class State:
-    """A grammar state: productions in the order of their event codes."""
-
-    __slots__ = ("attributed", "count", "ends", "kind", "productions", "width")
-
-    def __init__(self, kind: int) -> None:
-        self.kind = kind
-        self.count = 0
-        self.width = 0
-        self.ends = False
-        self.attributed = False
-        self.productions: list[Production] = []
-
-    def fill(self, productions: list[Production], attributed: bool) -> None:
-        """`attributed`: the element's type declares attributes."""
-        self.productions = productions
-        self.count = len(productions)
-        self.width = self.count.bit_length()  # ceil(log2(count + 1))
-        self.ends = any(p.op == EE for p in productions)
-        self.attributed = attributed
-
-
-    def second_level(self) -> int:
-        """How many second-level events the state has (EXI 8.5.4.4, with everything that only fidelity options add off)."""
-        items = 2 if self.ends else 3  # SE(*), CH, and EE where the first level has none
-        if self.kind == FIRST:
-            items += 2  # xsi:type, xsi:nil
-        if self.kind != CONTENT:
-            items += 2 if self.attributed else 1  # AT(*), and AT untyped
-        return items
-
-
-class Type:
-    """An element's type: a simple one has `value`; a complex one has `start`, or `raw` states not linked yet."""
-
-    __slots__ = ("raw", "start", "table", "value")
-
-    def __init__(self, value: Value | None, raw: list[Any] | None, table: Any) -> None:
-        self.value = value
-        self.raw = raw
-        self.start: State | None = None
-        self.table = table
-
-    def link(self) -> State:
-        """Builds the states on first use."""
-        self.start = self.table.link(self.raw)
-        self.raw = None
-        return self.start
 
 
 class Production:
-    """One event: what is read (`op`), under which `key` it is stored, and the state that follows.
+    """One event: what is read (`op`), under which `key` it is stored, and the state that follows (`next`).
 
-    `limit` above 0: when the list under `key` has that many entries, `full` follows instead of `next`.
+    `limit` above 0: when the list under `key` has that many entries, `full` follows instead of `next`. `slot` names
+    the string partition of the element or attribute. `width`, `size`, `values` and `signed` repeat what the value's
+    type says, for the fast path. `start` is the first state of a complex type, linked when first needed.
     """
 
-    __slots__ = ("full", "key", "limit", "many", "next", "op", "slot", "type", "value")
+    __slots__ = (
+        "full",
+        "key",
+        "limit",
+        "many",
+        "mask",
+        "next",
+        "op",
+        "signed",
+        "size",
+        "slot",
+        "start",
+        "type",
+        "value",
+        "values",
+        "width",
+    )
 
     def __init__(self, op: int, key: str, slot: int, type: Type | None, value: Value | None) -> None:
         self.op = op
@@ -144,108 +122,204 @@ class Production:
         self.value = value
         self.many = False
         self.limit = 0
+        self.signed = 0
+        self.size = 0
+        self.width = 0
+        self.mask = 0
+        self.values: tuple[Any, ...] = ()
+        self.start: State | None = None
         self.next: State | None = None
         self.full: State | None = None
+        if op == SE_SIMPLE and value is not None:
+            self.choose(value)
+
+    def choose(self, value: Value) -> None:
+        """Picks the fast path for an element of simple type, if there is one."""
+        if value.values:
+            self.op = SE_FIXED
+            self.size = value.size
+            self.values = value.values
+            self.width = value.width + 2  # CH, value, EE
+        elif value.kind in (UINT, INT):
+            self.signed = 1 if value.kind == INT else 0
+            low_fits = value.low is None or value.low <= -EASY * self.signed
+            if low_fits and (value.high is None or value.high >= EASY - 1):
+                self.op = SE_NUMBER
+                self.width = 10 + self.signed  # CH, sign, the first group, and the bit after it
+        # With the event code of a state that has one production in front: one bit more.
+        self.mask = (2 << self.width) - 1
+
+
+class State:
+    """A grammar state: productions in the order of their event codes; `only` when there is just one."""
+
+    __slots__ = ("count", "ends", "kind", "mask", "only", "productions", "width")
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+        self.count = 0
+        self.width = 0
+        self.mask = 0
+        self.ends = False
+        self.only: Production | None = None
+        self.productions: list[Production] = []
+
+    def fill(self, productions: list[Production]) -> None:
+        self.productions = productions
+        self.count = len(productions)
+        self.width = self.count.bit_length()  # ceil(log2(count + 1))
+        self.mask = (1 << self.width) - 1
+        self.ends = any(p.op == EE for p in productions)
+        self.only = productions[0] if self.count == 1 else None
+
+    def second_level(self) -> int:
+        """How many second-level events the state has: EE where the first level has none, xsi:type and xsi:nil,
+        AT(*) and AT with an untyped value, SE(*), CH (EXI 8.5.4.4, all fidelity options off)."""
+        return (2 if self.ends else 3) + (4 if self.kind == FIRST else 2 if self.kind == START else 0)
+
+
+class Type:
+    """An element's type: a simple one has `value`; a complex one has `raw` states, linked on first use."""
+
+    __slots__ = ("raw", "start", "table", "value")
+
+    def __init__(self, value: Value | None, raw: list[Any] | None, table: Any) -> None:
+        self.value = value
+        self.raw = raw
+        self.start: State | None = None
+        self.table = table
+
+    def first(self) -> State:
+        """The state after the start tag."""
+        if self.start is None:
+            self.start = self.table.link(self.raw)
+            self.raw = None
+        return self.start
+
+
+END = Production(EE, "", -1, None, None)
 
 
 class Reader:
     """Decodes one EXI body. Every failure is a DecodeError whose offset is the bit where the failing read began."""
 
-    __slots__ = ("acc", "buffer", "data", "elements", "end", "literals", "max_depth", "max_elements", "notes", "pos", "top")
+    __slots__ = (
+        "acc",
+        "buffer",
+        "data",
+        "end",
+        "entries",
+        "key",
+        "literals",
+        "max_depth",
+        "max_entries",
+        "notes",
+        "opened",
+        "outs",
+        "pos",
+        "top",
+    )
 
-    def __init__(self, data: bytes, max_depth: int, max_elements: int) -> None:
-        self.data = data + bytes(8)  # eight bytes can be loaded at any position
-        self.buffer = self.data
+    def __init__(self, data: bytes, pos: int, max_depth: int, max_entries: int) -> None:
+        self.data = data
+        self.buffer = data
         self.end = 8 * len(data)
-        self.pos = 0
+        self.pos = pos
         self.acc = 0
         self.top = 0
+        self.key = ""
         self.max_depth = max_depth
-        self.elements = max_elements
-        self.max_elements = max_elements
+        self.max_entries = max_entries
+        self.entries = 0
         self.notes: list[str] = []
         self.literals: list[tuple[int, str]] = []
+        self.outs: list[dict[str, Any]] = []
+        self.opened: list[Production] = []
 
     # -- bits ----------------------------------------------------------------------------------------------------
 
+    def refill(self, pos: int, width: int, key: str) -> None:
+        """Moves the window to the byte of bit `pos`; fails when fewer than `width` bits are left.
+
+        `key` names the element whose value is being read, for the error.
+        """
+        self.key = key
+        self.pos = pos
+        if pos + width > self.end:
+            self.fail(pos, f"the message ends: {width} bits wanted, {self.end - pos} left")
+        start = pos >> 3
+        if cython.compiled:
+            size = min((self.end >> 3) - start, 8)
+            word = 0
+            for i in range(size):
+                word = (word << 8) | self.buffer[start + i]
+            self.acc = word
+        else:
+            chunk = self.data[start : start + WINDOW]
+            size = len(chunk)
+            self.acc = int.from_bytes(chunk, "big")
+        self.top = 8 * (start + size)
+
     def bits(self, width: int) -> int:
         """The next `width` bits (1 to 56) as an unsigned integer."""
-        pos = self.pos
-        after = pos + width
-        if COMPILED:
-            if after > self.end:
-                self.cut(width)
-            self.pos = after
-            return (load(self.buffer, pos >> 3) << (pos & 7)) >> (64 - width)
+        after = self.pos + width
         if after > self.top:
-            self.refill(width)
+            self.refill(self.pos, width, self.key)
         self.pos = after
         return (self.acc >> (self.top - after)) & ((1 << width) - 1)
-
-    def refill(self, width: int) -> None:
-        """Plain build: moves the window so that it begins at the current byte."""
-        if self.pos + width > self.end:
-            self.cut(width)
-        start = self.pos >> 3
-        chunk = self.data[start : min(start + WINDOW, self.end >> 3)]
-        self.acc = int.from_bytes(chunk, "big")
-        self.top = 8 * (start + len(chunk))
-
-    def cut(self, width: int) -> None:
-        left = self.end - self.pos
-        raise DecodeError("exi", self.pos, f"the message ends: {width} bits wanted, {left} left")
 
     def fail(self, offset: int, reason: str) -> None:
         raise DecodeError("exi", offset, reason)
 
     def unsigned(self) -> Any:
         """Unsigned Integer (EXI 7.1.6): groups of 7 bits, least significant first, high bit: more follow."""
+        start = self.pos
         group = self.bits(8)
-        if group < 128:
-            return group
-        start = self.pos - 8
         small = group & 127
         shift = 7
-        while shift < 63:
+        while group > 127:
+            if shift == 63:
+                return self.long_unsigned(small, start)
             group = self.bits(8)
             small |= (group & 127) << shift
-            if group < 128:
-                return small
             shift += 7
-        return self.long_unsigned(small, start)
+        return small
 
-    def long_unsigned(self, small: int, start: int) -> Any:
+    def long_unsigned(self, small: Any, start: int) -> Any:
         """The rest of an integer of more than 63 bits."""
-        value: Any = int(small)
+        value = small
         shift = 63
-        while True:
+        more = True
+        while more:
             if shift >= 7 * MAX_GROUPS:
                 self.fail(start, f"an integer of more than {7 * MAX_GROUPS} bits")
-            group = self.bits(8)
-            value |= int(group & 127) << shift
-            if group < 128:
-                return value
+            group: Any = self.bits(8)
+            value |= (group & 127) << shift
+            more = group > 127
             shift += 7
+        return value
 
     def length(self) -> int:
         """An Unsigned Integer that counts bytes or characters: checked against what is left."""
         start = self.pos
         value = self.unsigned()
-        if value > (self.end - self.pos) // 8 + 2:
-            self.fail(start, f"a length of {value} in the last {(self.end - self.pos) // 8} bytes")
+        left = (self.end - self.pos) >> 3
+        if value > left + 2:  # strings count from 2
+            self.fail(start, f"a length of {value} with {left} bytes left")
         return int(value)
 
     def octets(self, count: int) -> bytes:
         """`count` bytes from any bit position."""
-        if self.pos + 8 * count > self.end:
-            self.cut(8 * count)
-        start = self.pos >> 3
-        shift = self.pos & 7
-        self.pos += 8 * count
-        chunk = self.data[start : start + count + 1]
+        pos = self.pos
+        after = pos + 8 * count
+        if after > self.end:
+            self.fail(pos, f"the message ends: {8 * count} bits wanted, {self.end - pos} left")
+        self.pos = after
+        start = pos >> 3
+        shift = pos & 7
         if shift == 0:
-            return chunk[:count]
-        whole = int.from_bytes(chunk, "big") >> (8 - shift)
+            return self.data[start : start + count]
+        whole = int.from_bytes(self.data[start : start + count + 1], "big") >> (8 - shift)
         return (whole & ((1 << (8 * count)) - 1)).to_bytes(count, "big")
 
     # -- values --------------------------------------------------------------------------------------------------
@@ -256,20 +330,23 @@ class Reader:
         length = self.length()
         if length < 2:
             return self.hit(length, slot, start)
-        length -= 2
-        if length == 0:
+        if length == 2:
             return ""
-        text = self.characters(length)
+        text = self.characters(length - 2)
+        if not text.isprintable():
+            self.notes.append(f"{self.key}: unprintable characters")
         self.literals.append((slot, text))
         return text
 
     def characters(self, count: int) -> str:
+        """Code points, each an Unsigned Integer: below 128 a character is one byte."""
         begin = self.pos
         if begin + 8 * count <= self.end:
             raw = self.octets(count)
             if raw.isascii():
                 return raw.decode("ascii")
             self.pos = begin
+            self.top = 0
         points: list[str] = []
         for _ in range(count):
             at = self.pos
@@ -281,170 +358,251 @@ class Reader:
 
     def hit(self, where: int, slot: int, start: int) -> str:
         """A string seen before: `where` 0 is the partition of the same element or attribute, 1 the global one."""
-        if where == 0:
-            values = [text for owner, text in self.literals if owner == slot]
-        else:
-            values = [text for _, text in self.literals]
-        if not values:
+        found = [text for owner, text in self.literals if where == 1 or owner == slot]
+        if not found:
             self.fail(start, "a string-table hit in an empty partition")
-        width = (len(values) - 1).bit_length()
+        width = (len(found) - 1).bit_length()
         index = self.bits(width) if width else 0
-        if index >= len(values):
-            self.fail(start, f"string-table entry {index} of {len(values)}")
-        return values[index]
+        if index >= len(found):
+            self.fail(start, f"string-table entry {index} of {len(found)}")
+        return found[index]
 
-    def value(self, v: Value, key: str, slot: int) -> Any:
+    def read_value(self, v: Value, slot: int) -> Any:
         """A value of simple type `v`. Facets are no part of the coding: a violation is noted."""
         kind = v.kind
-        number: Any
-        if kind == ENUM:
-            code = self.bits(v.width) if v.width else 0
-            if code >= v.size:
-                self.fail(self.pos - v.width, f"{key}: enumeration index {code} of {v.size}")
-            return v.values[code]
-        if kind == BOOLEAN:
-            return self.bits(1) == 1
-        if kind == NBIT:
-            number = v.low + self.bits(v.width)
-        elif kind == UINT:
-            number = self.unsigned()
-        elif kind == INT:
-            if self.bits(1):
-                number = -1 - self.unsigned()
-            else:
-                number = self.unsigned()
-        else:
-            return self.sized(v, key, slot)
-        if v.bounded and (number < v.low or number > v.high):
-            self.notes.append(f"{key}: {number} is outside {v.low}..{v.high}")
-        return number
-
-    def sized(self, v: Value, key: str, slot: int) -> str:
-        """hexBinary, base64Binary and strings: `low` and `high` bound the length."""
-        if v.kind == STRING:
+        if kind in (ENUM, BOOLEAN, NBIT):
+            return self.fixed(v)
+        if kind in (UINT, INT):
+            return self.number(v)
+        if kind == STRING:
             text = self.string(slot)
             size = len(text)
         else:
             size = self.length()
             raw = self.octets(size)
-            text = raw.hex().upper() if v.kind == HEX else b2a_base64(raw, newline=False).decode("ascii")
+            text = raw.hex().upper() if kind == HEX else b2a_base64(raw, newline=False).decode("ascii")
         if v.high is not None and size > v.high:
-            self.notes.append(f"{key}: length {size}, at most {v.high} allowed")
+            self.notes.append(f"{self.key}: length {size}, at most {v.high} allowed")
         elif size < v.low:
-            self.notes.append(f"{key}: length {size}, at least {v.low} required")
+            self.notes.append(f"{self.key}: length {size}, at least {v.low} required")
         return text
+
+    def fixed(self, v: Value) -> Any:
+        start = self.pos
+        code = self.bits(v.width) if v.width else 0
+        if code < v.size:
+            return v.values[code]
+        if v.kind == ENUM:
+            self.fail(start, f"{self.key}: enumeration index {code} of {v.size}")
+        number = v.low + code
+        self.notes.append(f"{self.key}: {number} is outside {v.low}..{v.high}")
+        return number
+
+    def number(self, v: Value) -> Any:
+        negative = v.kind == INT and self.bits(1) == 1
+        number = self.unsigned()
+        if negative:
+            number = -1 - number
+        if (v.low is not None and number < v.low) or (v.high is not None and number > v.high):
+            self.notes.append(f"{self.key}: {number} is outside {v.low}..{v.high}")
+        return number
 
     # -- grammar -------------------------------------------------------------------------------------------------
 
-    def simple(self, v: Value, key: str, slot: int) -> Any:
-        """An element of plain simple type: CH and EE are one bit each, 0; the escape stands for an empty element."""
+    def simple(self, p: Production) -> Any:
+        """An element of simple type, step by step: CH and EE are one bit each, 0; the escape: an empty element."""
+        self.key = p.key
         if self.bits(1):
-            # Second level of a first start-tag state: EE, xsi:type, xsi:nil, AT(*), SE(*), CH (and, by some, AT untyped).
+            # The second level of a first start-tag state that has no EE: 7 events.
             code = self.bits(3)
             if code:
-                self.fail(self.pos - 4, f"{key}: undeclared content (second-level event {code})")
-            if v.kind < HEX:
-                self.notes.append(f"{key}: empty")
+                self.fail(self.pos - 4, f"undeclared content (second-level event {code} of 7)")
+            if p.value.kind < HEX:
+                self.notes.append(f"{p.key}: empty")
             return ""
-        value = self.value(v, key, slot)
+        value = self.read_value(p.value, p.slot)
         if self.bits(1):
-            self.fail(self.pos - 1, f"{key}: undeclared content after the value")
+            self.fail(self.pos - 1, "undeclared content after the value")
         return value
 
-    def escape(self, state: State, out: dict[str, Any]) -> None:
+    def escape(self, state: State, code: int, out: dict[str, Any]) -> None:
         """The second level (EXI 8.5.4.4): returns when it ends the element, and fails for anything else."""
-        start = self.pos
-        items = state.second_level()
-        code = self.bits((items - 1).bit_length())
-        if code or state.ends:
-            self.fail(start, f"undeclared content (second-level event {code} of {items})")
+        start = self.pos - state.width
+        if code > state.count:
+            self.fail(start, f"event code {code} of {state.count + 1}")
+        events = state.second_level()
+        second = self.bits((events - 1).bit_length())
+        if second or state.ends:
+            self.fail(start, f"undeclared content (second-level event {second} of {events})")
         p = state.productions[0]
         if p.op == CH:
             out[p.key] = ""
         else:
-            self.notes.append(f"an element ends where {p.key} is required")
+            self.notes.append(f"{self.opened[-1].key} ends where {p.key} is required")
 
-    def root(self, p: Production, out: dict[str, Any]) -> None:
-        """Reads the root element `p`, from after its start tag to its end, into `out`."""
-        if p.op == SE_SIMPLE:
-            out[p.key] = self.simple(p.value, p.key, p.slot)
-            return
+    def root(self, p: Production) -> dict[str, Any]:
+        """Reads the root element `p` from after its start tag to its end. `partial` is set on errors."""
         content: dict[str, Any] = {}
-        out[p.key] = content
-        start = p.type.start
-        if start is None:
-            start = p.type.link()
         try:
-            self.element(start, content, p.slot, self.max_depth)
-        except DecodeError as error:
-            error.path = f"{p.key}/{error.path}" if error.path else p.key
-            raise
-
-    def element(self, state: State, out: dict[str, Any], slot: int, depth: int) -> None:
-        """Reads an element of complex type, from after its start tag to its end tag, into `out`.
-
-        `slot` names the element's own string partition.
-        """
-        while True:
-            code = self.bits(state.width)
-            if code >= state.count:
-                if code > state.count:
-                    self.fail(self.pos - state.width, f"event code {code} of {state.count + 1}")
-                self.escape(state, out)
-                return
-            p = state.productions[code]
-            op = p.op
-            if op == EE:
-                return
-            value: Any
-            if op == SE_SIMPLE:
-                try:
-                    value = self.simple(p.value, p.key, p.slot)
-                except DecodeError as error:
-                    error.path = p.key
-                    raise
-            elif op == SE_COMPLEX:
-                value = {}
-            elif op == AT:
-                value = self.value(p.value, p.key, p.slot)
-            elif op == CH:
-                value = self.value(p.value, p.key, slot)
-            elif op == CH_UNTYPED:
-                value = out.get(p.key, "") + self.string(slot)
+            if p.type.value is None:
+                value: Any = {}
+                content[p.key] = value
+                self.opened.append(p)
+                self.element(p.type.first(), value)
             else:
-                self.fail(self.pos - state.width, "content that the schema leaves open (a wildcard) is not decoded")
-            self.elements -= 1
-            if self.elements < 0:
-                self.fail(self.pos, f"more than {self.max_elements} elements")
+                content[p.key] = self.simple(p)
+        except DecodeError as error:
+            path = [opened.key for opened in self.opened]
+            if self.key:
+                path.append(self.key)
+            error.path = "/".join(path)
+            error.partial = content
+            raise
+        return content
+
+    def element(self, state: State, out: dict[str, Any]) -> None:
+        """Reads an element of complex type, and everything in it, into `out`; the first one opened is the root."""
+        outs = self.outs
+        opened = self.opened
+        pos = self.pos
+        acc = self.acc
+        top = self.top
+        careful = False
+        value: Any
+        while True:
+            # The event code. With one production it is the bit 0, read together with what follows (lead).
+            begin = pos
+            p = state.only
+            if p is None or careful:
+                lead = 0
+                after = pos + state.width
+                if after > top:
+                    self.refill(pos, state.width, "")
+                    acc = self.acc
+                    top = self.top
+                code = (acc >> (top - after)) & state.mask
+                pos = after
+                if code >= state.count:
+                    self.key = ""
+                    self.pos = pos
+                    self.escape(state, code, out)
+                    pos = self.pos
+                    acc = self.acc
+                    top = self.top
+                    p = END
+                else:
+                    p = state.productions[code]
+            else:
+                lead = 1
+            op = SE_SIMPLE if careful and p.op > SE_SIMPLE else p.op
+            careful = False
+
+            # What follows the code.
+            if op == SE_FIXED:
+                after = pos + lead + p.width
+                if after > top:
+                    self.refill(pos, lead + p.width, p.key)
+                    acc = self.acc
+                    top = self.top
+                code = (acc >> (top - after)) & (p.mask >> (1 - lead))
+                if code & 1 or (code >> 1) >= p.size:
+                    careful = True
+                    pos = begin
+                    top = self.top = 0
+                    continue
+                value = p.values[code >> 1]
+                pos = after
+            elif op == SE_NUMBER:
+                after = pos + lead + p.width
+                if after > top:
+                    self.refill(pos, lead + p.width, p.key)
+                    acc = self.acc
+                    top = self.top
+                code = (acc >> (top - after)) & (p.mask >> (1 - lead))
+                group = (code >> 1) & 255
+                if group > 127:
+                    # A second group, its last bit is followed by EE.
+                    after += 8
+                    if after > top:
+                        self.refill(after - 9, 9, p.key)
+                        acc = self.acc
+                        top = self.top
+                    low = (acc >> (top - after)) & 511
+                    group += (low >> 1) * 128 - 128
+                    code = (code & -2) | (low & 1) | (low >> 8 << 10)
+                if code & 1 or code >> (9 + p.signed):
+                    careful = True
+                    pos = begin
+                    top = self.top = 0
+                    continue
+                value = -1 - group if code >> 9 else group
+                pos = after
+            else:
+                if lead:
+                    pos += 1
+                    if pos > top:
+                        self.refill(begin, 1, "")
+                        acc = self.acc
+                        top = self.top
+                    if (acc >> (top - pos)) & 1:
+                        careful = True
+                        pos = begin
+                        continue
+                if op == EE:
+                    p = opened.pop()
+                    if not outs:
+                        self.pos = pos
+                        return
+                    out = outs.pop()
+                    state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
+                    continue
+                if op == SE_COMPLEX:
+                    value = {}
+                else:
+                    self.pos = pos
+                    self.key = p.key
+                    if op == SE_SIMPLE:
+                        value = self.simple(p)
+                    elif op == AT:
+                        value = self.read_value(p.value, p.slot)
+                    elif op == CH:
+                        value = self.read_value(p.value, opened[-1].slot)
+                    elif op == CH_UNTYPED:
+                        value = out.get(p.key, "") + self.string(opened[-1].slot)
+                    else:
+                        self.key = ""
+                        self.fail(begin, "content that the schema leaves open (a wildcard) is not decoded")
+                    pos = self.pos
+                    acc = self.acc
+                    top = self.top
+
+            # Where it goes.
             if p.many:
-                entries = out.get(p.key)
-                if entries is None:
-                    entries = out[p.key] = []
-                entries.append(value)
-                state = p.full if len(entries) == p.limit else p.next
+                self.append(out, p, value)
             else:
                 out[p.key] = value
-                state = p.next
             if op == SE_COMPLEX:
-                if depth == 0:
-                    self.fail(self.pos, "nested too deep")
-                start = p.type.start
-                if start is None:
-                    start = p.type.link()
-                try:
-                    self.element(start, value, p.slot, depth - 1)
-                except DecodeError as error:
-                    error.path = f"{p.key}/{error.path}" if error.path else p.key
-                    raise
+                outs.append(out)
+                opened.append(p)
+                out = value
+                state = p.start
+                if state is None:
+                    state = p.start = p.type.first()
+                if len(opened) > self.max_depth:
+                    self.key = ""
+                    self.fail(pos, f"more than {self.max_depth} elements deep")
+            elif p.limit and len(out[p.key]) == p.limit:
+                state = p.full
+            else:
+                state = p.next
 
-
-def load(buffer: Any, index: int) -> int:
-    """Eight bytes, big-endian: one load and a byte swap in C."""
-    word = buffer[index]
-    word = (word << 8) | buffer[index + 1]
-    word = (word << 8) | buffer[index + 2]
-    word = (word << 8) | buffer[index + 3]
-    word = (word << 8) | buffer[index + 4]
-    word = (word << 8) | buffer[index + 5]
-    word = (word << 8) | buffer[index + 6]
-    return (word << 8) | buffer[index + 7]
+    def append(self, out: dict[str, Any], p: Production, value: Any) -> None:
+        """Adds an entry to a list; the entries of a message are bounded."""
+        self.entries += 1
+        if self.entries > self.max_entries:
+            self.fail(self.pos, f"more than {self.max_entries} repeated elements")
+        entries = out.get(p.key)
+        if entries is None:
+            out[p.key] = [value]
+        else:
+            entries.append(value)

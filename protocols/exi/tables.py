@@ -10,7 +10,6 @@ from importlib import resources
 from typing import Any
 
 import msgspec
-
 from plugtap.protocols.exi import build
 
 SCHEMAS = ("sap", "din", "iso2", "iso20cm", "iso20ac", "iso20dc", "iso20acdp", "iso20wpt")
@@ -62,12 +61,16 @@ class Table:
         if not isinstance(entry[0], str):
             return engine.Type(None, entry, self)
         kind = engine.VALUE_KINDS[entry[0]]
+        low, high = entry[1:] if len(entry) == 3 else (None, None)
+        values: tuple[Any, ...] = ()
         if kind == engine.ENUM:
             values = tuple(entry[1])
-            return engine.Type(engine.Value(kind, (len(values) - 1).bit_length(), values, None, None), None, self)
-        low, high = entry[1:] if len(entry) > 1 else (None, None)
-        width = (high - low).bit_length() if kind == engine.NBIT else 0
-        return engine.Type(engine.Value(kind, width, (), low, high), None, self)
+        elif kind == engine.BOOLEAN:
+            values = (False, True)
+        elif kind == engine.NBIT:
+            values = tuple(range(low, high + 1))
+        width = (len(values) - 1).bit_length() if values else 0
+        return engine.Type(engine.Value(kind, width, values, low, high), None, self)
 
     def _roots(self, roots: list[tuple[int, int]]) -> list[Any]:
         return [self._element(element, self._types[kind]) for element, kind in roots]
@@ -81,9 +84,8 @@ class Table:
         """The states of one element type from their raw form; the first state is returned."""
         engine = self.engine
         states = [engine.State(entry[0]) for entry in raw]
-        attributed = any(p[0] in (engine.AT, engine.AT_ANY) for p in raw[0][1:])
         for state, entry in zip(states, raw, strict=True):
-            state.fill([self._production(p, states) for p in entry[1:]], attributed)
+            state.fill([self._production(p, states) for p in entry[1:]])
         return states[0]
 
     def _production(self, raw: list[int], states: list[Any]) -> Any:
