@@ -1,0 +1,80 @@
+"""The virtual pilot ADC: turns pilot records into what a device sends over its serial line, CPF1 frames or text lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plugtap.protocols import cpf1
+from plugtap.protocols.items import CP_DIODE_SUSPECT, CP_GLITCH, CP_NO_PWM, CpRecord
+
+CYCLE_EVERY = 10_000_000  # ns: the device reports every tenth cycle (1.4 kB/s)
+HELLO_EVERY = 5_000_000  # µs
+PP_EVERY = 1_000_000
+MS = 1_000_000
+
+
+class Adc:
+    """One device. `form` is cpf1 or text; `boot` is the moment (ns) at which its clock stood at zero."""
+
+    def __init__(self, form: str, boot: int, boot_id: int = 1, device: str = "plugtap-bench") -> None:
+        if form not in ("cpf1", "text"):
+            raise ValueError(f"no such format: {form}")
+        self._form = form
+        self._boot = boot
+        self._boot_id = boot_id
+        self._device = device
+        self._seq = 0
+        self._hello_at = 0
+        self._pp_at = 0
+
+    def encode(self, record: CpRecord) -> bytes:
+        """The bytes the device sends about one record, at the record's end."""
+        if self._form == "text":
+            return b"".join(self._lines(record))
+        return b"".join(self._frames(record))
+
+    def _next(self) -> int:
+        self._seq = (self._seq + 1) & 0xFFFF
+        return self._seq
+
+    def _frames(self, record: CpRecord) -> Iterator[bytes]:
+        t_us = max(0, (record.t - self._boot) // 1000)
+        if t_us >= self._hello_at:
+            self._hello_at = t_us + HELLO_EVERY
+            hello = cpf1.Hello(
+                seq=self._next(), t_us=t_us, modes=1 << cpf1.MODE_CYCLES, fw=1, rate_hz=100_000,
+                boot_id=self._boot_id, device=self._device,
+            )  # fmt: skip
+            yield cpf1.encode(hello)
+        flags = sum(
+            wire for own, wire in ((CP_NO_PWM, 1), (CP_DIODE_SUSPECT, 2), (CP_GLITCH, 4)) if record.flags & own
+        )
+        noise = min(255, record.noise_mv // 10)
+        cycles = tuple(
+            cpf1.Cycle(
+                dt=offset // 10_000, hi_mv=_i16(record.hi_mv), lo_mv=_i16(record.lo_mv), duty=record.duty,
+                freq=record.freq, noise=noise, flags=flags,
+            )
+            for offset in range(0, max(1, record.span), CYCLE_EVERY)
+        )
+        yield cpf1.encode(cpf1.Cycles(seq=self._next(), t_us=t_us, flags=cpf1.FLAG_CALIBRATED, cycles=cycles))
+        if record.pp_mv is not None and t_us >= self._pp_at:
+            self._pp_at = t_us + PP_EVERY
+            ohm = 0xFFFF if record.pp_ohm is None else min(record.pp_ohm, 0xFFFE)
+            yield cpf1.encode(cpf1.Pp(seq=self._next(), t_us=t_us, pp_mv=record.pp_mv, pp_ohm=ohm))
+
+    def _lines(self, record: CpRecord) -> Iterator[bytes]:
+        for offset in range(0, max(1, record.span), CYCLE_EVERY):
+            t_ms = max(0, (record.t + offset - self._boot) // MS)
+            fields = ["CP", t_ms, record.hi_mv, record.lo_mv, round(record.duty / 10), record.freq]
+            if record.pp_ohm is not None:
+                fields.append(record.pp_ohm)
+            text = ",".join(map(str, fields))
+            total = 0
+            for character in text.encode():
+                total ^= character
+            yield f"{text}*{total:02X}\n".encode()
+
+
+def _i16(value: int) -> int:
+    return max(-32768, min(32767, value))

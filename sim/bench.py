@@ -1,0 +1,82 @@
+"""The bench: one world with a line, its pairs and a tap; out come the items a real tap would have given.
+
+    bench = Bench(BenchSettings(seed=7))
+    items = bench.run(90.0)          # all at once, or
+    items = bench.advance(t)         # everything up to a moment: the live edge calls this with the wall clock
+"""
+
+from __future__ import annotations
+
+import msgspec
+from plugtap.protocols.items import CpRecord, Frame, Item, TapEvent, Tick
+from plugtap.sim.kernel import SECOND, World, seconds
+from plugtap.sim.line import Line
+from plugtap.sim.pair import Pair, PairSettings
+from plugtap.sim.taps import LineTap, TapSettings
+from plugtap.sim.v2g import Codec
+
+# The first moment of a scenario written to a file: fixed, so that the same seed gives the same bytes.
+EPOCH = 1_767_225_600 * SECOND  # 2026-01-01T00:00:00Z
+
+
+class BenchSettings(msgspec.Struct):
+    """A whole set-up. The tap belongs to the first pair; others are neighbours on the same line."""
+
+    seed: int = 1
+    start: int = EPOCH
+    duration: float = 90.0  # seconds; it ends earlier when everything is over
+    tail: float = 3.0  # seconds recorded after the end
+    pairs: tuple[PairSettings, ...] = ()
+    tap: TapSettings = msgspec.field(default_factory=TapSettings)
+
+
+class Bench:
+    """Runs a set-up in virtual time and collects what the tap gives, numbered as a capture numbers it."""
+
+    def __init__(self, settings: BenchSettings, codec: Codec | None = None) -> None:
+        self.settings = settings
+        self.world = World(settings.start, settings.seed)
+        self.line = Line(self.world)
+        self._items: list[Item] = []
+        self._number = 0
+        self._last = settings.start
+        shared = codec or Codec()
+        pairs = settings.pairs or (PairSettings(),)
+        self.pairs = [Pair(self.world, self.line, own, shared, number) for number, own in enumerate(pairs)]
+        self.tap = LineTap(self.world, settings.tap, self._emit)
+        self.line.taps.append(self.tap)
+        if settings.tap.pilot:
+            self.pairs[0].pilot.emit = self._emit
+        for pair in self.pairs:
+            pair.start()
+
+    @property
+    def end(self) -> int:
+        """The moment at which the scenario is over at the latest."""
+        return self.settings.start + seconds(self.settings.duration)
+
+    def _emit(self, item: Frame | CpRecord | TapEvent) -> None:
+        self._number += 1
+        self._items.append(msgspec.structs.replace(item, number=self._number))
+
+    def advance(self, until: int) -> list[Item]:
+        """Let time go on to `until`; what the tap gave meanwhile."""
+        self.world.advance(until)
+        items, self._items = self._items, []
+        return items
+
+    def over(self) -> bool:
+        """Whether the first pair's EV is done and unplugged."""
+        return self.pairs[0].counts["unplug"] > 0
+
+    def run(self) -> list[Item]:
+        """The whole scenario: until its duration, or `tail` after the plug is out."""
+        items: list[Item] = []
+        step = SECOND
+        while self.world.now < self.end:
+            items += self.advance(min(self.end, self.world.now + step))
+            if self.over():
+                items += self.advance(min(self.end, self.world.now + seconds(self.settings.tail)))
+                break
+        items.append(Tick(self.world.now))
+        return items

@@ -1,0 +1,218 @@
+"""The live edge: a bench played by the wall clock, into a virtual cable (veth), a pseudo terminal, or pipes.
+
+The only file of the bench that does I/O. Frames go out as they would pass a tap; the pilot goes out as its ADC would send it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import time
+import tty
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from plugtap.protocols.items import LINKTYPE_ETHERNET, CpRecord, Frame
+from plugtap.protocols.pcapng_writer import PcapngWriter
+from plugtap.sim.adc import Adc
+from plugtap.sim.bench import Bench
+from plugtap.sim.kernel import MS, SECOND
+
+QUANTUM = MS  # events closer than this are delivered together
+
+
+class LiveError(Exception):
+    """The virtual devices can't be made here; the message says why."""
+
+
+class FrameSink(Protocol):
+    """Where frames go."""
+
+    def frame(self, frame: Frame) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Veth:
+    """A virtual cable: frames are sent into one end, and the daemon listens at `tap`, the other."""
+
+    def __init__(self, number: int) -> None:
+        self.bench_end = f"ptbench{os.getpid() % 10000}-{number}"[:15]
+        self.tap = f"pttap{os.getpid() % 10000}-{number}"[:15]
+        self._socket: socket.socket | None = None
+        try:
+            _ip("link", "add", self.bench_end, "type", "veth", "peer", "name", self.tap)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise LiveError(f"a virtual cable (veth) can't be made: {error}") from None
+        try:
+            for name in (self.bench_end, self.tap):
+                # Without an address of its own the kernel stays silent on the cable, as on a real tap.
+                with contextlib.suppress(OSError):
+                    Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+                _ip("link", "set", name, "up", "arp", "off")
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._socket.bind((self.bench_end, 0))
+        except (OSError, subprocess.SubprocessError) as error:
+            self.close()
+            raise LiveError(f"a virtual cable (veth) can't be used: {error}") from None
+
+    def frame(self, frame: Frame) -> None:
+        """Send one frame."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(frame.data)
+
+    def close(self) -> None:
+        """Take the cable away."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            _ip("link", "del", self.bench_end)
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode:
+        raise subprocess.SubprocessError(done.stderr.strip() or f"ip {' '.join(arguments)} failed")
+
+
+class _PipeWriter:
+    """Writes to a FIFO that a reader may open late or leave: what it can't take is dropped and counted."""
+
+    def __init__(self, path: Path, greeting: Callable[[], bytes]) -> None:
+        self.path = path
+        self.dropped = 0
+        self._greeting = greeting
+        self._fd = -1
+        self._held = bytearray()
+        os.mkfifo(path, 0o600)
+
+    def write(self, data: bytes) -> None:
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                self.dropped += 1
+                return
+            self._held = bytearray(self._greeting())
+        self._held += data
+        try:
+            del self._held[: os.write(self._fd, self._held)]
+        except BlockingIOError:
+            if len(self._held) > 4_000_000:
+                self.dropped += 1
+                self._reset()
+        except OSError:
+            self._reset()
+
+    def _reset(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        self._fd = -1
+        self._held.clear()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._reset()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+class CapturePipe:
+    """Frames as a pcapng stream in a FIFO: the pipe twin of the cable."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = PcapngWriter()
+        self._pipe = _PipeWriter(path, self._header)
+
+    def _header(self) -> bytes:
+        self._writer = PcapngWriter()
+        return self._writer.section(application="plugtap bench") + self._writer.interface(LINKTYPE_ETHERNET, "plc")
+
+    def frame(self, frame: Frame) -> None:
+        """Write one frame."""
+        # The first write opens the pipe and greets, which makes the writer the packet belongs to.
+        self._pipe.write(b"")
+        self._pipe.write(self._writer.packet(0, frame.t, frame.data))
+
+    def close(self) -> None:
+        """Close and remove the FIFO."""
+        self._pipe.close()
+
+
+class PilotPort:
+    """The pilot ADC on a pseudo terminal: `device` is what the daemon opens as a serial port."""
+
+    def __init__(self, form: str, boot: int) -> None:
+        self._master, slave = os.openpty()
+        tty.setraw(slave)
+        self.device = os.ttyname(slave)
+        self._slave = slave  # kept open, so that the line is not hung up while nobody reads
+        os.set_blocking(self._master, False)
+        self._adc = Adc(form, boot)
+        self.dropped = 0
+
+    def record(self, record: CpRecord) -> None:
+        """Send what the device says about one record; when nobody reads, it is lost, as on a wire."""
+        try:
+            os.write(self._master, self._adc.encode(record))
+        except BlockingIOError:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Unplug the device."""
+        os.close(self._master)
+        os.close(self._slave)
+
+
+class PilotPipe:
+    """The pilot ADC's bytes in a FIFO."""
+
+    def __init__(self, path: Path, form: str, boot: int) -> None:
+        self._pipe = _PipeWriter(path, bytes)
+        self._adc = Adc(form, boot)
+
+    def record(self, record: CpRecord) -> None:
+        """Write what the device says about one record."""
+        self._pipe.write(self._adc.encode(record))
+
+    def close(self) -> None:
+        """Close and remove the FIFO."""
+        self._pipe.close()
+
+
+PilotSink = PilotPort | PilotPipe
+
+
+async def play(
+    bench: Bench, frames: FrameSink, pilot: PilotSink | None, *, speed: float = 1.0, until: float = 0.0
+) -> None:
+    """Play a bench whose start is now: each item goes out when its time comes.
+
+    `speed` 2 plays twice as fast (times inside stay those of the bench: only pipes carry them). Ends with the scenario, or after
+    `until` real seconds.
+    """
+    begin = time.monotonic_ns()
+    start = bench.world.start
+    stop = begin + round(until * SECOND) if until else 1 << 62
+    ending = 0
+    while True:
+        now = time.monotonic_ns()
+        moment = start + round((now - begin) * speed)
+        for item in bench.advance(moment):
+            if isinstance(item, Frame):
+                frames.frame(item)
+            elif isinstance(item, CpRecord) and pilot is not None:
+                pilot.record(item)
+        if bench.over() and not ending:
+            ending = moment + round(bench.settings.tail * SECOND)
+        if now >= stop or moment >= bench.end or (ending and moment >= ending):
+            return
+        due = bench.world.next_time()
+        wait = QUANTUM if due is None else max(QUANTUM, round((due - moment) / speed))
+        await asyncio.sleep(min(wait, 100 * MS) / SECOND)
