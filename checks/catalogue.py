@@ -9,8 +9,15 @@ from plugtap.checks.base import Check
 from plugtap.checks.registry import REGISTRY
 
 MODULES: tuple[str, ...] = (
+    "sap_negotiation",
+    "sap_offer",
+    "slac_attenuation",
+    "slac_match",
     "slac_parm",
     "slac_pilot",
+    "slac_report",
+    "slac_run",
+    "slac_sounding",
 )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from plugtap.checks.finding import Value
-from plugtap.checks.meta import Limit
 from plugtap.checks.limits import limits_of
+from plugtap.checks.meta import Limit
 
 SECOND = 1_000_000_000
 

@@ -33,14 +33,8 @@ class ParmNoCnf(Check):
         class_="timeout",
         effect="stops-charging",
         side="SECC",
-        trigger=(
-            "CM_SLAC_PARM.REQ and {C_EV_match_retry} repeats, none answered within {TT_match_response}, on a tap "
-            "that hears the EVSE"
-        ),
-        cause=(
-            "The EVSE's SLAC software is not ready when the pilot goes to 5 %, or its modem is off, restarting or "
-            "not the one of this cable."
-        ),
+        trigger=("CM_SLAC_PARM.REQ and {C_EV_match_retry} repeats, none answered within {TT_match_response}, on a tap that hears the EVSE"),
+        cause=("The EVSE's SLAC software is not ready when the pilot goes to 5 %, or its modem is off, restarting or not the one of this cable."),
         fix=(
             "EVSE: arm SLAC before switching the PWM on (or delay the PWM by 0.5 s). On site: check that the EVSE's "
             "PLC modem runs and is wired to this outlet."
@@ -96,10 +90,7 @@ class ParmRetry(Check):
         side="unknown",
         trigger="CM_SLAC_PARM.REQ again with the same RunID, or while no step of the run has followed",
         cause="The EVSE had not answered yet (modem starting, PWM not at 5 %), or the EV did not accept the answer.",
-        fix=(
-            "None if the next answer is accepted. If answers were there, compare their fields with slac-parm-fields "
-            "and slac-runid-echo."
-        ),
+        fix=("None if the next answer is accepted. If answers were there, compare their fields with slac-parm-fields and slac-runid-echo."),
         refs=("ISO 15118-3 A.9.1 (V2G3-A09)", "Table A.1 (C_EV_match_retry)"),
         gap="proceed",
         limits=slac("C_EV_match_retry"),
@@ -135,11 +126,12 @@ class ParmRetry(Check):
             many = self.repeats > self.limit("C_EV_match_retry")
             self.fire(
                 [last, ev] if last is not None else ev,
-                "The EV asked again, " + ("though it had been answered." if self.answered else "nothing had answered yet.")
+                "The EV asked again, "
+                + ("though it had been answered." if self.answered else "nothing had answered yet.")
                 + (" More often than the standard's two repeats." if many else ""),
                 key="answered" if self.answered else "",
                 values={"repeats": Value(self.repeats, "", self.limit("C_EV_match_retry"), ">" if many else "<=")},
-            )  # fmt: skip
+            )
         self.last = ev
         self.moved_on = False
 
@@ -173,9 +165,7 @@ class ParmFields(Check):
     def request(self, ev: Mme) -> None:
         body = ev.body
         if isinstance(body, CmSlacParmReq):
-            self._look(
-                ev, "EVCC", {"APPLICATION_TYPE": (body.application_type, 0), "SECURITY_TYPE": (body.security_type, 0)}
-            )
+            self._look(ev, "EVCC", {"APPLICATION_TYPE": (body.application_type, 0), "SECURITY_TYPE": (body.security_type, 0)})
 
     @on(Mme, "CM_SLAC_PARM.CNF")
     def answer(self, ev: Mme) -> None:
@@ -219,10 +209,7 @@ class RunIdEcho(Check):
         class_="normative",
         effect="stops-charging",
         side="SECC",
-        trigger=(
-            "RunID in CM_SLAC_PARM.CNF, CM_ATTEN_CHAR.IND or CM_SLAC_MATCH.CNF is none that this EV sent in "
-            "CM_SLAC_PARM.REQ (all 8 bytes)"
-        ),
+        trigger=("RunID in CM_SLAC_PARM.CNF, CM_ATTEN_CHAR.IND or CM_SLAC_MATCH.CNF is none that this EV sent in CM_SLAC_PARM.REQ (all 8 bytes)"),
         cause="The EVSE's SLAC software copies the wrong bytes: the MAC, six bytes only, or an older run.",
         fix="EVSE software: copy the 8 bytes of RunID from the request unchanged.",
         refs=("ISO 15118-3 Annex A",),
@@ -252,9 +239,12 @@ class RunIdEcho(Check):
         self.arm()
         if body.run_id not in self.sent:
             self.fire(
-                ev, f"{ev.name} carries RunID {body.run_id.hex()}, the EV's is {self.sent[-1].hex()}.", key=ev.name, since=self.since,
+                ev,
+                f"{ev.name} carries RunID {body.run_id.hex()}, the EV's is {self.sent[-1].hex()}.",
+                key=ev.name,
+                since=self.since,
                 values={"RunID": Value(body.run_id.hex(), "", self.sent[-1].hex(), "!=")},
-            )  # fmt: skip
+            )
 
 
 @register
@@ -268,10 +258,7 @@ class RunIdChanged(Check):
         class_="normative",
         effect="degrades",
         side="EVCC",
-        trigger=(
-            "RunID of CM_START_ATTEN_CHAR.IND, CM_MNBC_SOUND.IND or CM_SLAC_MATCH.REQ is none of this EV's "
-            "CM_SLAC_PARM.REQ"
-        ),
+        trigger=("RunID of CM_START_ATTEN_CHAR.IND, CM_MNBC_SOUND.IND or CM_SLAC_MATCH.REQ is none of this EV's CM_SLAC_PARM.REQ"),
         cause="A fault in the EV's SLAC software, or two of its runs interleaved.",
         fix="EV software: one RunID from CM_SLAC_PARM.REQ to CM_SLAC_MATCH.REQ.",
         refs=("ISO 15118-3 Annex A",),
@@ -297,9 +284,12 @@ class RunIdChanged(Check):
             self.arm()
             if body.run_id not in self.sent:
                 self.fire(
-                    ev, f"{ev.name} carries RunID {body.run_id.hex()}, CM_SLAC_PARM.REQ had {self.sent[-1].hex()}.", key=ev.name,
-                    since=self.since, values={"RunID": Value(body.run_id.hex(), "", self.sent[-1].hex(), "!=")},
-                )  # fmt: skip
+                    ev,
+                    f"{ev.name} carries RunID {body.run_id.hex()}, CM_SLAC_PARM.REQ had {self.sent[-1].hex()}.",
+                    key=ev.name,
+                    since=self.since,
+                    values={"RunID": Value(body.run_id.hex(), "", self.sent[-1].hex(), "!=")},
+                )
 
 
 @register
@@ -313,10 +303,7 @@ class SlacMacMismatch(Check):
         class_="normative",
         effect="stops-charging",
         side="unknown",
-        trigger=(
-            "PEV_MAC, EVSE_MAC or SOURCE_ADDRESS differs from the MAC of the frames, or a PEV_ID or EVSE_ID is not "
-            "17 zero bytes (info)"
-        ),
+        trigger=("PEV_MAC, EVSE_MAC or SOURCE_ADDRESS differs from the MAC of the frames, or a PEV_ID or EVSE_ID is not 17 zero bytes (info)"),
         cause="The software mixes up the MAC of the host and that of its modem.",
         fix="Use one MAC: the one the Ethernet frames carry as source.",
         refs=("ISO 15118-3 Annex A", "ISO 15118-5 TC_SECC_CMN_VTB_CmSlacMatch_013..022"),
@@ -348,11 +335,7 @@ class SlacMacMismatch(Check):
 
     def _look(self, ev: Mme, side: str, macs: dict[str, tuple[bytes, bytes]], ids: dict[str, bytes]) -> None:
         self.arm()
-        wrong = {
-            name: Value(mac(is_), "", mac(should), "!=")
-            for name, (is_, should) in macs.items()
-            if is_ != should and not should[0] & 1
-        }
+        wrong = {name: Value(mac(is_), "", mac(should), "!=") for name, (is_, should) in macs.items() if is_ != should and not should[0] & 1}
         if wrong:
             self.fire(
                 ev,
@@ -364,6 +347,11 @@ class SlacMacMismatch(Check):
         named = [name for name, value in ids.items() if any(value)]
         if named:
             self.fire(
-                ev, f"{ev.name}: {' and '.join(named)} should be zero.", key=f"id {ev.name}", side=side, severity="info", effect="none",
+                ev,
+                f"{ev.name}: {' and '.join(named)} should be zero.",
+                key=f"id {ev.name}",
+                side=side,
+                severity="info",
+                effect="none",
                 values={name: Value(ids[name].hex(), "", "00" * 17, "!=") for name in named},
-            )  # fmt: skip
+            )

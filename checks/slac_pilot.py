@@ -67,9 +67,7 @@ class NoParmReq(_SinceDigital):
         elif self.digital is None:
             self.cancel()
 
-    @on(
-        Mme, "CM_SLAC_PARM.REQ", "CM_SLAC_PARM.CNF", "CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND", "CM_ATTEN_CHAR.IND"
-    )
+    @on(Mme, "CM_SLAC_PARM.REQ", "CM_SLAC_PARM.CNF", "CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND", "CM_ATTEN_CHAR.IND")
     def slac_seen(self, ev: Mme) -> None:
         self.requests = [ev]
         self.evaluated()
@@ -79,9 +77,11 @@ class NoParmReq(_SinceDigital):
         start = self.digital
         if start is not None and not self.session.messages:
             self.fire(
-                start, f"5 % PWM for {seconds(t - start.t):.0f} s and no CM_SLAC_PARM.REQ.", since=start.t,
+                start,
+                f"5 % PWM for {seconds(t - start.t):.0f} s and no CM_SLAC_PARM.REQ.",
+                since=start.t,
                 values={"waited": Value(seconds(t - start.t), "s", self.limit("TT_EVSE_SLAC_init"), ">=")},
-            )  # fmt: skip
+            )
 
 
 @register
@@ -120,9 +120,11 @@ class ParmLate(_SinceDigital):
         delay = ev.t - start.t
         if delay > ns(self.limit("TP_EV_SLAC_init")):
             self.fire(
-                [start, ev], f"The first CM_SLAC_PARM.REQ came {seconds(delay):.1f} s after 5 % PWM.", since=start.t,
+                [start, ev],
+                f"The first CM_SLAC_PARM.REQ came {seconds(delay):.1f} s after 5 % PWM.",
+                since=start.t,
                 values={"delay": Value(seconds(delay), "s", self.limit("TP_EV_SLAC_init"), ">")},
-            )  # fmt: skip
+            )
 
 
 @register
@@ -136,10 +138,7 @@ class LateAfterStep(_SinceDigital):
         class_="implementation",
         effect="none",
         side="EVCC",
-        trigger=(
-            "first CM_SLAC_PARM.REQ {late_ef_min} to {late_ef_max} after 5 % PWM, which itself followed an E, F or "
-            "X1 step"
-        ),
+        trigger=("first CM_SLAC_PARM.REQ {late_ef_min} to {late_ef_max} after 5 % PWM, which itself followed an E, F or X1 step"),
         cause="The EV waits for a timer of its own after a failed session (seen with cars of the VW group).",
         fix="EVSE: wait at least 40 s for SLAC after the step.",
         refs=("EVerest issue 1501",),
@@ -163,9 +162,11 @@ class LateAfterStep(_SinceDigital):
         delay = ev.t - start.t
         if ns(self.limit("late_ef_min")) <= delay <= ns(self.limit("late_ef_max")):
             self.fire(
-                [step, start, ev], f"SLAC began {seconds(delay):.1f} s after 5 % PWM came back from {step.state}.", since=step.t,
+                [step, start, ev],
+                f"SLAC began {seconds(delay):.1f} s after 5 % PWM came back from {step.state}.",
+                since=step.t,
                 values={"delay": Value(seconds(delay), "s", self.limit("late_ef_min"), ">=")},
-            )  # fmt: skip
+            )
 
 
 @register
@@ -250,9 +251,11 @@ class FirstParmBeforeReady(_SinceDigital):
         ev, start = self.requests[0], self.digital
         if start is not None:
             self.fire(
-                [start, ev], f"CM_SLAC_PARM.REQ {1000 * seconds(ev.t - start.t):.0f} ms after 5 % PWM was not answered.", since=ev.t,
+                [start, ev],
+                f"CM_SLAC_PARM.REQ {1000 * seconds(ev.t - start.t):.0f} ms after 5 % PWM was not answered.",
+                since=ev.t,
                 values={"delay": Value(seconds(ev.t - start.t), "s", self.limit("fast_ev"), "<=")},
-            )  # fmt: skip
+            )
 
 
 @register

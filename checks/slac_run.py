@@ -1,0 +1,337 @@
+"""SLAC as a whole: restarts, duration, and what should follow the match (ISO 15118-3 clause 9, ISO 15118-2 8.7)."""
+
+from __future__ import annotations
+
+from plugtap.checks.base import Check, on
+from plugtap.checks.cp_common import is_nominal, letter
+from plugtap.checks.finding import Value
+from plugtap.checks.meta import Meta
+from plugtap.checks.registry import register
+from plugtap.checks.slac_common import SECOND, ns, seconds, slac
+from plugtap.checks.slac_match import talks
+from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp
+from plugtap.protocols.slac import CmSlacParmReq
+from plugtap.sessions.notices import NewAttempt, SessionEnded
+
+LINK_LOST_NS = 5 * SECOND  # TT_link_status_response
+
+
+@register
+class Restart(Check):
+    """Also says how far the run before had come."""
+
+    meta = Meta(
+        id="slac-restart",
+        title="The EV starts SLAC again",
+        severity="info",
+        class_="info",
+        effect="none",
+        side="unknown",
+        trigger=(
+            "another CM_SLAC_PARM.REQ of the same EV within {restart_window} of its last one, after sounding had "
+            "begun, after the match, or after more than 3 s"
+        ),
+        cause=("The run before failed or the EV reset its modem (known behaviour of some cars); the other findings of that run say why."),
+        fix="EVSE: accept a new run at any time before the link is up.",
+        refs=("ISO 15118-3 V2G3-A09-16, V2G3-A09-124, V2G3-A09-125",),
+        gap="proceed",
+        limits=slac("restart_window"),
+        uec="SLACSequenceError",
+        priority=80,
+        example="First run without CM_ATTEN_CHAR.RSP, second run matches.",
+    )
+
+    def start(self) -> None:
+        self.last: Mme | None = None
+        self.stage = ""
+
+    @on(NewAttempt)
+    def new_attempt(self, ev: NewAttempt) -> None:
+        last = self.last
+        if ev.what == "slac" and last is not None and ev.t - last.t <= ns(self.limit("restart_window")):
+            self.arm()
+            self.fire(
+                ev,
+                f"SLAC began again after {seconds(ev.t - last.t):.1f} s; the run before had come to {self.stage or last.name}.",
+                values={"attempt": Value(ev.number), "after": Value(seconds(ev.t - last.t), "s")},
+                frames=(last.frame,),
+            )
+
+    @on(Mme)
+    def message(self, ev: Mme) -> None:
+        if isinstance(ev.body, CmSlacParmReq):
+            self.last = ev
+        if ev.name.startswith(("CM_SLAC", "CM_START", "CM_MNBC", "CM_ATTEN_CHAR", "CM_VALIDATE")):
+            self.stage = ev.name
+
+
+@register
+class InMatched(Check):
+    """The tracker ends the running session at such a request; this says why."""
+
+    meta = Meta(
+        id="slac-in-matched",
+        title="The EV starts SLAC in the middle of a session",
+        severity="warning",
+        class_="normative",
+        effect="stops-charging",
+        side="EVCC",
+        trigger=("CM_SLAC_PARM.REQ from the EV of a session that was set up and not stopped, within 5 s of its last frame"),
+        cause="The EV's controller reset, or its modem lost the link and starts over.",
+        fix=("Look at the last messages before it: a time-out of the EV or a loss of the power line signal; check the car's log."),
+        refs=("ISO 15118-5 CmSlacParm tests",),
+        gap="proceed",
+        certainty="likely",
+        uec="SLACSequenceError",
+        priority=60,
+        example="Charging at 40 A, then CM_SLAC_PARM.REQ of the same car.",
+    )
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        if self.session.setup_ok:
+            self.arm()
+            if ev.how == "new-slac" and ev.t - self.session.last_t <= LINK_LOST_NS:
+                self.fire(ev, f"CM_SLAC_PARM.REQ {seconds(ev.t - self.session.last_t):.1f} s after the last frame of the session.")
+
+
+@register
+class LinkLost(Check):
+    """The pair fell silent in a session and came back with SLAC."""
+
+    meta = Meta(
+        id="slac-link-lost",
+        title="The power line link was lost during the session",
+        severity="warning",
+        class_="timeout",
+        effect="stops-charging",
+        side="line",
+        trigger="no frame of the pair for more than 5 s in a session that was set up and not stopped, then SLAC again",
+        cause=("The power line signal collapsed: disturbance from the power stage, a loose contact, or the plug was pulled and inserted."),
+        fix=("Compare the moment with the current ramp; check the connector, shield and PLC coupling; look at the attenuation of both SLAC runs."),
+        refs=("ISO 15118-3 (TT_link_status_response 5 s)",),
+        certainty="likely",
+        uec="PLCLinkLost",
+        priority=40,
+        example="Charging at 100 A, 12 s of silence, CM_SLAC_PARM.REQ.",
+    )
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        session = self.session
+        if session.setup_ok:
+            self.arm()
+            silence = ev.t - session.last_t
+            if ev.how == "new-slac" and silence > LINK_LOST_NS:
+                self.fire(
+                    ev,
+                    f"No frame of the pair for {seconds(silence):.1f} s, then the EV started SLAC again.",
+                    values={"silence": Value(seconds(silence), "s", seconds(LINK_LOST_NS), ">")},
+                    since=session.last_t,
+                    frames=(session.last_frame,),
+                )
+
+
+@register
+class SlacDuration(Check):
+    """All attempts together."""
+
+    meta = Meta(
+        id="slac-duration",
+        title="SLAC took long",
+        severity="info",
+        class_="performance",
+        effect="degrades",
+        side="unknown",
+        trigger="more than {slow_slac} from the first CM_SLAC_PARM.REQ to CM_SLAC_MATCH.CNF",
+        cause="Retries; the other findings say where they come from.",
+        fix="See the findings of the single steps.",
+        refs=("practice",),
+        gap="proceed",
+        limits=slac("slow_slac"),
+        uec="SLACTimeout",
+        priority=90,
+        example="Two runs, 14 s until the match.",
+    )
+
+    @on(Mme, "CM_SLAC_MATCH.CNF")
+    def matched(self, ev: Mme) -> None:
+        first = self.session.slac.first_parm_req
+        if first is None:
+            return
+        self.arm()
+        if ev.t - first > ns(self.limit("slow_slac")):
+            self.fire(
+                ev,
+                f"{seconds(ev.t - first):.1f} s from the first request to the match.",
+                values={"duration": Value(seconds(ev.t - first), "s", self.limit("slow_slac"), ">")},
+            )
+
+
+class _AfterMatch(Check):
+    """Armed by the match; frames of the pair after it disarm it."""
+
+    meta: Meta
+
+    def start(self) -> None:
+        self.matched: Mme | None = None
+
+    def wait(self, ev: Mme, limit: str) -> None:
+        """Begin to wait; repeats of the confirmation do not extend it."""
+        if self.matched is None and not talks(self.session):
+            self.matched = ev
+            self.arm()
+            self.at(ev.t + ns(self.limit(limit)), self.overdue)
+
+    def seen(self) -> None:
+        """What was waited for has come."""
+        if self.matched is not None:
+            self.evaluated()
+        self.cancel()
+
+    def overdue(self, t: int) -> None:
+        """It did not come."""
+        raise NotImplementedError
+
+    def late(self, t: int, detail: str, limit: str) -> None:
+        """Fire."""
+        if self.matched is not None:
+            self.fire(
+                self.matched,
+                detail,
+                values={"waited": Value(seconds(t - self.matched.t), "s", self.limit(limit), ">=")},
+                since=self.matched.t,
+                t=t,
+            )
+
+
+@register
+class LinkNotUp(_AfterMatch):
+    """Nothing at all of the EV after the match, where it would have been heard."""
+
+    meta = Meta(
+        id="slac-link-not-up",
+        title="No link after the match",
+        severity="warning",
+        class_="timeout",
+        effect="stops-charging",
+        side="unknown",
+        trigger="no frame of the EV within {TT_match_join} of CM_SLAC_MATCH.CNF, on a tap at the EVSE's modem",
+        cause="The EV's modem did not take the key, restarts slowly (5 s and more), or the signal is too weak.",
+        fix="Check the EV modem's firmware and the attenuation; EVSE: keep 12 s for the link to come up.",
+        refs=("ISO 15118-3 Table A.1 (TT_match_join)",),
+        certainty="likely",
+        needs=("host",),
+        limits=slac("TT_match_join"),
+        uec="PLCLinkDetectionTimeout",
+        priority=40,
+        example="Match at 3 s, nothing of the car until unplugging.",
+    )
+
+    @on(Mme, "CM_SLAC_MATCH.CNF")
+    def match_answer(self, ev: Mme) -> None:
+        self.wait(ev, "TT_match_join")
+
+    @on(Mme, "CM_SLAC_PARM.REQ", "CM_SLAC_MATCH.REQ", "CM_AMP_MAP.REQ", "CM_AMP_MAP.CNF")
+    def mme_seen(self, ev: Mme) -> None:
+        if self.matched is not None and ev.src == self.session.evcc_mac:
+            self.seen()
+
+    @on(Neighbor)
+    def neighbor(self, ev: Neighbor) -> None:
+        if ev.src_mac == self.session.evcc_mac:
+            self.seen()
+
+    @on(Sdp)
+    def sdp(self, ev: Sdp) -> None:
+        self.seen()
+
+    def overdue(self, t: int) -> None:
+        if not talks(self.session) and not _basic(self.session.pilot):
+            self.late(t, f"No frame of the EV for {self.limit('TT_match_join'):g} s after CM_SLAC_MATCH.CNF.", "TT_match_join")
+
+
+@register
+class NoSdpAfterMatch(_AfterMatch):
+    """The EV is there (IPv6 or MMEs were seen) but does not look for the SECC; without any sign it is slac-link-not-up."""
+
+    meta = Meta(
+        id="slac-no-sdp-after-match",
+        title="The EV is on the link but does not look for the SECC",
+        severity="error",
+        class_="timeout",
+        effect="stops-charging",
+        side="EVCC",
+        trigger=("no SECC discovery request within {communication_setup} of CM_SLAC_MATCH.CNF though the EV's IPv6 traffic is heard"),
+        cause="The EV's IPv6 address configuration fails, or the EV gave up.",
+        fix="Look at its neighbour discovery (link-dad-conflict); check the EV's log.",
+        refs=("ISO 15118-2 V2G2-446, V2G2-448", "Table 111"),
+        limits=slac("communication_setup"),
+        uec="SLACTimeout",
+        priority=40,
+        example="Router solicitations for 20 s, no request to ff02::1 port 15118.",
+    )
+
+    def start(self) -> None:
+        super().start()
+        self.ipv6: Neighbor | None = None
+
+    @on(Mme, "CM_SLAC_MATCH.CNF")
+    def match_answer(self, ev: Mme) -> None:
+        self.wait(ev, "communication_setup")
+
+    @on(Mme, "CM_SLAC_PARM.REQ")
+    def again(self, ev: Mme) -> None:
+        self.cancel()
+        self.matched = None
+
+    @on(Neighbor)
+    def neighbor(self, ev: Neighbor) -> None:
+        if ev.src_mac == self.session.evcc_mac:
+            self.ipv6 = ev
+
+    @on(Sdp)
+    def sdp(self, ev: Sdp) -> None:
+        self.seen()
+
+    def overdue(self, t: int) -> None:
+        if self.ipv6 is not None and not talks(self.session) and not _basic(self.session.pilot):
+            self.late(t, f"No SECC discovery request for {self.limit('communication_setup'):g} s after the match.", "communication_setup")
+
+
+@register
+class ThenNoHlc(_AfterMatch):
+    """Basic charging by the pilot: normal for many AC cars."""
+
+    meta = Meta(
+        id="slac-then-no-hlc",
+        title="SLAC matched, then the EV charges by the pilot alone",
+        severity="info",
+        class_="implementation",
+        effect="none",
+        side="EVCC",
+        trigger=("no SECC discovery within {communication_setup} of the match while the pilot announces a current and the EV is in C or D"),
+        cause="The EV speaks SLAC but no ISO 15118 for AC.",
+        fix="None.",
+        refs=("practice",),
+        needs=("pilot",),
+        limits=slac("communication_setup"),
+        priority=95,
+        example="Match, 16 A duty, state C.",
+    )
+
+    @on(Mme, "CM_SLAC_MATCH.CNF")
+    def match_answer(self, ev: Mme) -> None:
+        self.wait(ev, "communication_setup")
+
+    @on(Sdp)
+    def sdp(self, ev: Sdp) -> None:
+        self.seen()
+
+    def overdue(self, t: int) -> None:
+        if not talks(self.session) and _basic(self.session.pilot):
+            self.late(t, "The EV charges by the control pilot without looking for the SECC.", "communication_setup")
+
+
+def _basic(pilot: Pilot | None) -> bool:
+    return pilot is not None and is_nominal(pilot) and letter(pilot.state) in "CD"
