@@ -139,7 +139,7 @@ class StreamSource:
     async def _read(self, connection: Connection) -> AsyncIterator[SourceItem]:
         decoder = self._decoder(self.counters)
         self.counters["opened"] += 1
-        first = True
+        told = not connection.live  # a file needs no word that it is there
         while True:
             if connection.live:
                 self._waits = True
@@ -162,12 +162,13 @@ class StreamSource:
                 return
             arrival = self._clock()
             self.counters["bytes"] += len(data)
-            if first:
-                first, self.up = False, True
-                if connection.live:
-                    yield self._event("start", self.detail)
+            self.up = True
             for item in decoder.feed(data, arrival):
                 self.counters["items"] += 1
+                if not told:
+                    # At the first item's time: an event of now would stand before items that were stamped a moment ago.
+                    told = True
+                    yield TapEvent(t=item.t, number=0, source=self.name, kind="start", detail=self.detail)
                 yield item
 
     def silent(self, now: int) -> int | None:
