@@ -20,7 +20,7 @@ from plugtap.protocols.events import Event, Loss
 from plugtap.protocols.items import Item, Tick
 from plugtap.protocols.stack import Stack
 from plugtap.sessions.notices import PhaseEntered
-from plugtap.sessions.outcome import outcome
+from plugtap.sessions.outcome import outcome, with_root
 from plugtap.sessions.records import SECOND
 from plugtap.sessions.session import Session
 from plugtap.sessions.tracker import SessionTracker
@@ -193,6 +193,9 @@ class Analysis:
         result = outcome(session)
         known = self.engine.of(session).findings
         settled, root = settle(session, result, list(known.values()), self._checks)
+        if root is not None and with_root(result, root.class_, root.severity) != result:
+            result = with_root(result, root.class_, root.severity)
+            settled, root = settle(session, result, list(known.values()), self._checks)
         for before, after in zip(list(known.values()), settled, strict=True):
             if before is not after:
                 self._out.append(after)

@@ -42,6 +42,9 @@ HOW = {
 }
 
 
+PARTY = {"EVCC": "EV", "SECC": "EVSE"}  # in sentences for people
+
+
 def verdict(session: Session, outcome: str | None, root: Finding | None, checks: Mapping[str, type[Check]]) -> Verdict:
     """The verdict of a session; `outcome` None while it is open."""
     if outcome is None:
@@ -83,7 +86,8 @@ def _health(session: Session, outcome: str) -> str:
     if outcome == "paused":
         parts.append("paused by the EV")
     elif session.stop_asked_by is not None and session.protocol != "iec61851":
-        parts.append(f"ended in order, stop asked by the {session.stop_asked_by}")
+        asked = "EV" if session.stop_asked_by == "EVCC" else "EVSE"
+        parts.append(f"ended in order, stop asked by the {asked}")
     return ", ".join(parts) + "."
 
 
@@ -99,7 +103,7 @@ def _stopped(session: Session) -> Verdict:
     return Verdict(
         side=by if by in ("EVCC", "SECC") else "unknown",
         certainty="likely",
-        summary=f"The {by} ended the session in order {where}, before energy flowed.",
+        summary=f"The {PARTY.get(by, by)} ended the session in order {where}, before energy flowed.",
         suggestion="Ask what the driver or the operator did; if nobody stopped it, compare the limits both sides announced.",
     )
 
@@ -123,6 +127,11 @@ def _incomplete(session: Session) -> Verdict:
             suggestion="Check with a host tap whether the EVSE's messages reach this tap.",
         )  # fmt: skip
     where = DOING.get(session.reached, "")
+    if session.ended is not None and session.ended.how != "capture-end":
+        return Verdict(
+            side="tap", certainty="sure", summary=f"Nothing more was heard {where}; this tap does not hear both sides, so that says nothing about them.",
+            suggestion="Use a host tap, a mirror port or a sniffer that hears unicast of both stations.",
+        )  # fmt: skip
     return Verdict(side="none", certainty="sure", summary=f"The capture ends {where}; until then nothing shows a failure.")
 
 
@@ -131,7 +140,7 @@ def _failed(session: Session) -> Verdict:
     where = DOING.get(session.reached, "")
     if end is None:
         return Verdict(side="unknown", certainty="possible", summary=f"Failed {where}: {why(session)}.")
-    who = f"The {end.by}" if end.by in ("EVCC", "SECC") else "One side"
+    who = f"The {PARTY[end.by]}" if end.by in PARTY else "One side"
     summary = f"{who} {HOW[end.how]} {where}."
     side = end.by if end.by in ("EVCC", "SECC") else "unknown"
     pending = session.pending

@@ -33,7 +33,7 @@ class Stack:
             case Frame():
                 return self._frame(item)
             case CpRecord():
-                return list(self._pilot.feed(item))
+                return self._pilot.feed_record(item)
             case TapEvent():
                 return [_tap_loss(item)]
             case Tick():
@@ -54,7 +54,7 @@ class Stack:
                 for mme in self._homeplug.feed(frame.t, frame.number, frame.source, link.src, link.dst, link.payload):
                     events.append(mme)
                     if isinstance(mme, Mme):
-                        events.extend(self._pilot.feed(mme))
+                        events.extend(self._pilot.feed_mme(mme))
             else:
                 for found in self._net.feed(frame, link):
                     events.extend(self._v2g.feed(found) if isinstance(found, RawV2g) else self._v2g.watch(found))

@@ -11,9 +11,17 @@ def _not_shown(s: Session) -> bool:
     return (s.ended is None or s.ended.how == "capture-end") and not _proven_failure(s)
 
 
-def _blind(s: Session) -> bool:
+def _encrypted(s: Session) -> bool:
     # TLS without keys: the messages were there, nobody could read them.
     return s.tls_data > 0 and not s.messages
+
+
+def _blind(s: Session) -> bool:
+    # Silence is proof only where both sides were heard: of SLAC until the match, of the unicast dialogue after it. After the match the
+    # EV's SDP request is multicast: a tap that heard both sides of SLAC would have heard it.
+    if s.ended is None or s.ended.how not in ("silence", "new-slac") or s.sees("unicast-both"):
+        return False
+    return not s.sees("slac-both") or s.reached_at_least("sdp")
 
 
 def _paused(s: Session) -> bool:
@@ -32,9 +40,23 @@ def _proven_failure(s: Session) -> bool:
     )
 
 
+def _stop_agreed(s: Session) -> bool:
+    # PowerDelivery(Stop) was accepted and SessionStop asked: only its answer is missing, and a missing SessionStopRes alone is no failure.
+    stop, last = s.delivery_stopped, s.last_response
+    accepted = stop is not None and last is not None and last.t >= stop.t
+    return accepted and s.session_stop_req is not None
+
+
+def _evse_closed_its_stop(s: Session) -> bool:
+    # The EVSE had announced its stop, the EV went on asking for current, the EVSE closed.
+    return s.energy_moved and s.stop_asked_by == "SECC" and s.ended is not None and s.ended.by == "SECC"
+
+
 def _failed_end(s: Session) -> bool:
     end = s.ended
     if end is None:
+        return False
+    if end.how in ("rst", "fin") and (_stop_agreed(s) or _evse_closed_its_stop(s)):
         return False
     if end.how == "rst":
         return True
@@ -57,7 +79,8 @@ def _energy(s: Session) -> bool:
 # outcome, condition in words, test
 OUTCOMES: tuple[tuple[str, str, Callable[[Session], bool]], ...] = (
     ("incomplete", "the end is not shown and nothing before it proves a failure", _not_shown),
-    ("incomplete", "the messages were inside TLS and no key was given", _blind),
+    ("incomplete", "the messages were inside TLS and no key was given", _encrypted),
+    ("incomplete", "silence on a tap that did not hear both sides", _blind),
     ("paused", "SessionStop(Pause) was acknowledged", _paused),
     ("failed", "a FAILED response, failed negotiation, EVSE fault, EV error code, or the pilot left C, ended it", _proven_failure),
     ("failed", "closed by reset, by FIN without SessionStop, by silence or by unplugging under power", _failed_end),
@@ -70,6 +93,11 @@ OUTCOMES: tuple[tuple[str, str, Callable[[Session], bool]], ...] = (
 def outcome(session: Session) -> str:
     """The session's outcome: completed, paused, failed, stopped or incomplete."""
     return next(name for name, _, holds in OUTCOMES if holds(session))
+
+
+def with_root(result: str, root_class: str | None, root_severity: str | None) -> str:
+    """The outcome once the checks have named a root: an orderly stop without energy that a proven time-out led to is a failure."""
+    return "failed" if result == "stopped" and root_class == "timeout" and root_severity == "error" else result
 
 
 def why(session: Session) -> str:
