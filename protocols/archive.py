@@ -31,7 +31,6 @@ import struct
 from collections.abc import Iterable
 
 import msgspec
-
 from plugtap.protocols import capture_blocks as cb
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.items import (
@@ -54,6 +53,8 @@ TAP_INTERFACE = "tap"
 MAX_SOURCES = 64
 MAX_SOURCE_NAME = 64  # characters
 MAX_RESULTS = cb.MAX_BLOCK - 64  # bytes
+
+_APPLICATION = "plugtap"  # shb_userappl begins with it
 
 RECORD_MAGIC = b"pt"
 RECORD_VERSION = 1
@@ -201,7 +202,7 @@ class ArchiveEncoder:
         for begin in range(0, len(header.settings), _SETTINGS_PIECE):
             custom.append((cb.OPT_CUSTOM_BINARY, PEN, header.settings[begin : begin + _SETTINGS_PIECE]))
         return self._writer.section(
-            application=f"plugtap {header.plugtap}".rstrip(),
+            application=f"{_APPLICATION} {header.plugtap}".rstrip(),
             comments=[f"plugtap archive: site {header.site}, tap {header.tap}, run {header.run}"],
             custom=custom,
         )
@@ -315,8 +316,13 @@ def read_record(t: int, number: int, source: str, data: bytes) -> CpRecord | Tap
 def read_header(section: cb.Section) -> ArchiveHeader | None:
     """The header of a section of an archive, None for a section of any other file or a later format.
 
+    Wireshark's programs copy the header into what they make of an archive. An excerpt (editcap, tshark -w) still is one,
+    a mixture of several (mergecap puts its own name as the application) is not.
+
     Raises DecodeError("archive") if it claims to be an archive and its header is damaged.
     """
+    if not section.application.startswith(_APPLICATION):
+        return None
     text = b""
     settings: list[bytes] = []
     for code, pen, value in section.custom:

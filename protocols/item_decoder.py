@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-
 from plugtap.protocols import archive
 from plugtap.protocols import capture_blocks as cb
 from plugtap.protocols.errors import DecodeError
@@ -34,7 +33,8 @@ class CaptureFacts(msgspec.Struct, frozen=True):
     """What a capture says beside its items.
 
     `ours`: it is an archive of plugtap (every section of it); `header` is then that of its first section, `sealed`
-    whether it ends as a finished archive does, and `results` the JSON bytes of its sessions and findings.
+    whether it ends as a finished archive does, and `results` the JSON bytes of its sessions and findings. An excerpt
+    that other programs made is still `ours`, but has lost its ticks.
     `frames` counts as Wireshark does; `skipped` says what became no item, `untimed` counts packets without a time (they
     got that of the packet before). `start` and `end` are the first and the latest time, ns.
     """
@@ -231,6 +231,10 @@ class ItemDecoder:
         if self._ours and stats.received is None and stats.dropped is None:
             if stats.t is None:
                 self._skip("statistics without time")
+                return None
+            if self._sealed:
+                # Nothing follows the end of an archive as it was written: Wireshark's programs collect statistics there.
+                self._skip("tick after the end")
                 return None
             self._saw(stats.t)
             return Tick(stats.t)
