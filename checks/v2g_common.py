@@ -1,0 +1,87 @@
+"""What the checks of the V2G layer share: limits, times, evidence, and words for what was going on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugtap.checks.finding import Value
+from plugtap.checks.meta import Limit
+from plugtap.checks.tables import limits_of
+from plugtap.protocols.events import V2gMessage
+from plugtap.sessions.session import Session
+from plugtap.sessions.tables import LOOP_MESSAGES
+from plugtap.sessions.v2g_facts import failed, is_request, response_code, stem
+from plugtap.sessions.values import dig, physical
+
+SECOND = 1_000_000_000
+
+__all__ = [
+    "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "ns", "physical", "processing", "protocol_of",
+    "quantity", "response_code", "seconds", "stem", "took", "where",
+]  # fmt: skip
+
+
+def limits(*names: str) -> dict[str, Limit]:
+    """Rows of v2g.tsv by name."""
+    return limits_of("v2g", *names)
+
+
+def ns(value: float) -> int:
+    """Seconds as nanoseconds."""
+    return round(value * SECOND)
+
+
+def seconds(span: int) -> float:
+    """Nanoseconds as seconds, microseconds precise."""
+    return round(span / SECOND, 6)
+
+
+def took(span: int, limit: float, op: str = ">") -> Value:
+    """A duration in ns beside its limit in s."""
+    return Value(seconds(span), "s", limit, op)
+
+
+def quantity(value: float | None, unit: str, limit: float | None = None, op: str = "") -> Value:
+    """A physical value as people read it: two decimals."""
+    return Value(None if value is None else round(value, 2), unit, None if limit is None else round(limit, 2), op)
+
+
+def protocol_of(session: Session, message: V2gMessage) -> str:
+    """``sap``, ``din``, ``iso2``, ``iso20``: the protocol a message belongs to."""
+    schema = message.schema
+    if schema is None:
+        return session.protocol or ""
+    return "iso20" if schema.startswith("iso20") else schema
+
+
+def processing(message: V2gMessage) -> str | None:
+    """EVSEProcessing of a response: Ongoing, Ongoing_WaitingForCustomerInteraction, Finished; None where absent."""
+    value = message.body.get("EVSEProcessing")
+    return value if isinstance(value, str) else None
+
+
+def dc_status(message: V2gMessage) -> dict[str, Any]:
+    """DC_EVSEStatus of a response, wherever the message holds it; {} where there is none."""
+    for path in (("DC_EVSEStatus",), ("DC_EVSEChargeParameter", "DC_EVSEStatus")):
+        node = dig(message.body, *path)
+        if isinstance(node, dict):
+            return node
+    return {}
+
+
+# Last phase -> words for it within a sentence.
+_WHERE = {
+    None: "before any message",
+    "negotiated": "before SessionSetup",
+    "setup": "during set-up",
+    "authorization": "after authorization began",
+    "parameters": "after ChargeParameterDiscovery",
+    "cable-check": "during CableCheck",
+    "pre-charge": "during PreCharge",
+    "charging": "in the charge loop",
+}
+
+
+def where(session: Session) -> str:
+    """How far the session had come, as part of a sentence."""
+    return _WHERE.get(session.reached, f"in the phase {session.reached}")
