@@ -19,8 +19,6 @@ MAX_EVSES = 16
 class _Report(Check):
     """Looks at each CM_ATTEN_CHAR.IND of the matching that carries a profile."""
 
-    meta: Meta
-
     @on(Mme, "CM_ATTEN_CHAR.IND")
     def report(self, ev: Mme) -> None:
         body = ev.body

@@ -121,7 +121,9 @@ class ParmRetry(Check):
         self.arm()
         last = self.last
         again = last is not None and (last.body.run_id == body.run_id or not self.moved_on)
-        if again:
+        if not again:
+            self.repeats = self.answered = 0
+        else:
             self.repeats += 1
             many = self.repeats > self.limit("C_EV_match_retry")
             self.fire(
@@ -200,14 +202,14 @@ class ParmFields(Check):
 
 @register
 class RunIdEcho(Check):
-    """Only judged where the EV's own RunID was seen."""
+    """Only judged where the EV's own RunID was seen. Whether the EV minds shows in slac-start-atten-late, which then names this as the cause."""
 
     meta = Meta(
         id="slac-runid-echo",
         title="The EVSE does not echo the RunID",
         severity="warning",
         class_="normative",
-        effect="stops-charging",
+        effect="degrades",
         side="SECC",
         trigger=("RunID in CM_SLAC_PARM.CNF, CM_ATTEN_CHAR.IND or CM_SLAC_MATCH.CNF is none that this EV sent in CM_SLAC_PARM.REQ (all 8 bytes)"),
         cause="The EVSE's SLAC software copies the wrong bytes: the MAC, six bytes only, or an older run.",

@@ -14,8 +14,6 @@ from plugtap.protocols.events import Mme, Pilot
 class _SinceDigital(Check):
     """Keeps the time of the last change to 5 % PWM of this plug; None while another pilot state holds."""
 
-    meta: Meta
-
     def start(self) -> None:
         self.digital: Pilot | None = None
         self.stepped: Pilot | None = None  # E, F or X1 seen since the plug-in after a first 5 %

@@ -171,8 +171,6 @@ class SlacDuration(Check):
 class _AfterMatch(Check):
     """Armed by the match; frames of the pair after it disarm it."""
 
-    meta: Meta
-
     def start(self) -> None:
         self.matched: Mme | None = None
 

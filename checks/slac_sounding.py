@@ -10,7 +10,7 @@ from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import ns, seconds, slac
 from plugtap.protocols.events import Mme
-from plugtap.protocols.slac import CmAttenCharInd, CmMnbcSoundInd, CmStartAttenCharInd
+from plugtap.protocols.slac import CmAttenCharInd, CmMnbcSoundInd, CmSlacParmCnf, CmSlacParmReq, CmStartAttenCharInd
 from plugtap.sessions.notices import NewAttempt, SessionClosing
 
 SOUNDING = ("CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND")
@@ -44,6 +44,12 @@ class StartAttenLate(Check):
 
     def start(self) -> None:
         self.answer: Mme | None = None
+        self.run_ids: list[bytes] = []
+
+    @on(Mme, "CM_SLAC_PARM.REQ")
+    def request(self, ev: Mme) -> None:
+        if isinstance(ev.body, CmSlacParmReq):
+            self.run_ids = [*self.run_ids[-8:], ev.body.run_id]
 
     @on(Mme, "CM_SLAC_PARM.CNF")
     def answered(self, ev: Mme) -> None:
@@ -60,14 +66,22 @@ class StartAttenLate(Check):
         self.cancel()
 
     def overdue(self, t: int) -> None:
-        if self.answer is not None:
-            self.fire(
-                self.answer,
-                f"CM_SLAC_PARM.CNF was not followed by CM_START_ATTEN_CHAR.IND within {self.limit('TT_match_sequence'):g} s.",
-                values={"waited": Value(seconds(t - self.answer.t), "s", self.limit("TT_match_sequence"), ">=")},
-                since=self.answer.t,
-                t=t,
-            )
+        if self.answer is None:
+            return
+        # An answer that carries another RunID is none for the EV: then the EVSE is more likely at fault than the EV.
+        echo = self.answer.body.run_id if isinstance(self.answer.body, CmSlacParmCnf) else b""
+        strange = bool(self.run_ids) and echo not in self.run_ids
+        detail = f"CM_SLAC_PARM.CNF was not followed by CM_START_ATTEN_CHAR.IND within {self.limit('TT_match_sequence'):g} s"
+        self.fire(
+            self.answer,
+            detail + (f"; it carries RunID {echo.hex()}, the EV's is {self.run_ids[-1].hex()}." if strange else "."),
+            cause="The EVSE does not echo the EV's RunID, so the EV does not take the answer as its own." if strange else None,
+            fix="EVSE software: copy the 8 bytes of RunID from the request unchanged." if strange else None,
+            side="unknown" if strange else None,
+            values={"waited": Value(seconds(t - self.answer.t), "s", self.limit("TT_match_sequence"), ">=")},
+            since=self.answer.t,
+            t=t,
+        )
 
 
 @register
