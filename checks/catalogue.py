@@ -15,6 +15,8 @@ MODULES: tuple[str, ...] = (
     "slac_match",
     "slac_parm",
     "slac_pilot",
+    "time_messages",
+    "time_sequence",
     "slac_report",
     "slac_run",
     "slac_sounding",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from plugtap.checks.meta import Limit
 from plugtap.checks.limits import limits_of
+from plugtap.checks.meta import Limit
 from plugtap.protocols.events import Pilot, PilotSample
 from plugtap.sessions.session import Session
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-
 from plugtap.checks.base import Check
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.finding import SEVERITIES
@@ -17,6 +15,8 @@ from plugtap.hw.files import find_captures
 from plugtap.report import captures, text
 from plugtap.report.captures import CaptureReport
 from plugtap.sessions.records import rfc3339
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 FAIL_ON = ("error", "warning", "failed", "never")
 PROGRESS_FROM = 2_000_000  # bytes: smaller input is read before a bar could be seen
@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Analyse each capture; the exit code says what was found."""
     errors = Console(stderr=True, highlight=False)
-    console = Console(highlight=False)
+    # Not a terminal: no wrapping at 80 columns, so that the output can be searched.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
     groups = _groups(args)
     done: list[CaptureReport] = []
     unreadable = 0
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return code or (3 if unreadable else exit_code(done, args.fail_on))
 
 
+_KEY: dict[str, bytes] = {}
 # What Ctrl-C in the middle of a file can still report.
 _PARTIAL: dict[str, Callable[[], CaptureReport]] = {}
 
@@ -105,9 +107,11 @@ def _progress(args: argparse.Namespace) -> Progress:
 def _shown(report: CaptureReport, args: argparse.Namespace) -> CaptureReport:
     if not args.redact:
         return report
-    from plugtap.report.redact import Redactor
+    from plugtap.report.redact import KEY_BYTES, Redactor
 
-    return Redactor().struct(report)
+    # One key a run, thrown away with it: the same identity has the same hash within one output, and nobody can count through all MACs.
+    key = _KEY.setdefault("key", os.urandom(KEY_BYTES))
+    return Redactor(key).struct(report)
 
 
 def analyze(paths: list[str], args: argparse.Namespace, progress: Progress | None = None) -> CaptureReport:

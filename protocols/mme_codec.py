@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
-
 from plugtap.protocols.errors import DecodeError
 
 Field = tuple[str, str]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-import secrets
 from typing import Any, TypeVar
 
 import msgspec
@@ -54,9 +53,9 @@ _BROADCAST = "ffffffffffff"
 class Redactor:
     """Redacts under one key; without a key, under a random one (hashes then mean something within this run only)."""
 
-    def __init__(self, key: bytes | None = None) -> None:
-        """`key`: up to 64 bytes."""
-        self._key = key if key is not None else secrets.token_bytes(KEY_BYTES)
+    def __init__(self, key: bytes) -> None:
+        """`key`: 16 to 64 random bytes; whoever has it can test guesses, so it stays on the box (or is thrown away)."""
+        self._key = key
 
     def value(self, identity: str) -> str:
         """``h:`` and the hash of one identity. A MAC has one hash, however it is written."""

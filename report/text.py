@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding
 from plugtap.report.captures import CaptureReport
 from plugtap.sessions.records import PHASES
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 OUTCOME_STYLE = {
     "completed": ("✔", "bold green"),

@@ -49,7 +49,7 @@ def _stop_agreed(s: Session) -> bool:
 
 def _evse_closed_its_stop(s: Session) -> bool:
     # The EVSE had announced its stop, the EV went on asking for current, the EVSE closed.
-    return s.energy_moved and s.stop_asked_by == "SECC" and s.ended is not None and s.ended.by == "SECC"
+    return s.stop_asked_by == "SECC" and s.ended is not None and s.ended.by == "SECC"
 
 
 def _failed_end(s: Session) -> bool:

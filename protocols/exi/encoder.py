@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from typing import Any
 
 from plugtap.protocols.exi import build
+from plugtap.protocols.exi import engine as codes
 from plugtap.protocols.exi.tables import FRAGMENT_SCHEMAS, SCHEMAS, TEXT, table
 
 
@@ -138,12 +139,12 @@ def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) ->
         del pending[TEXT]
     while True:
         for code, p in enumerate(state.productions):
-            if p.op == engine.EE:
+            if p.op == codes.EE:
                 if pending:
                     continue
                 writer.bits(code, state.width)
                 return
-            if p.key not in pending or p.op in (engine.SE_ANY, engine.AT_ANY):
+            if p.key not in pending or p.op in (codes.SE_ANY, codes.AT_ANY):
                 continue
             writer.bits(code, state.width)
             break
@@ -157,7 +158,7 @@ def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) ->
         inner = f"{path}/{p.key}"
         if p.type is not None:
             _child(writer, p, value, inner)
-        elif p.op == engine.CH_UNTYPED:
+        elif p.op == codes.CH_UNTYPED:
             _string(writer, value, inner)
         else:
             _value(writer, engine, p.value, value, inner)
@@ -178,20 +179,20 @@ def _no_event(writer: _Writer, state: Any, content: dict[str, Any], pending: dic
 
 def _value(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> None:
     kind = v.kind
-    if kind == engine.ENUM:
+    if kind == codes.ENUM:
         if value not in v.values:
             raise EncodeError(path, f"{value!r} is not one of {', '.join(v.values)}")
         writer.bits(v.values.index(value), v.width)
-    elif kind == engine.BOOLEAN:
+    elif kind == codes.BOOLEAN:
         if value not in (True, False, "true", "false"):
             raise EncodeError(path, f"{value!r} is not a boolean")
         writer.bits(int(value in (True, "true")), 1)
-    elif kind in (engine.NBIT, engine.UINT, engine.INT):
+    elif kind in (codes.NBIT, codes.UINT, codes.INT):
         _integer(writer, engine, v, value, path)
-    elif kind == engine.STRING:
+    elif kind == codes.STRING:
         _string(writer, value, path)
     else:
-        data = _bytes(kind == engine.HEX, value, path)
+        data = _bytes(kind == codes.HEX, value, path)
         writer.unsigned(len(data))
         writer.octets(data)
 
@@ -201,11 +202,11 @@ def _integer(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> Non
         number = int(value)
     except (TypeError, ValueError):
         raise EncodeError(path, f"{value!r} is not an integer") from None
-    if v.kind == engine.NBIT:
+    if v.kind == codes.NBIT:
         if not 0 <= number - v.low < 1 << v.width:
             raise EncodeError(path, f"{number} is outside {v.low}..{v.high}")
         writer.bits(number - v.low, v.width)
-    elif v.kind == engine.UINT:
+    elif v.kind == codes.UINT:
         if number < 0:
             raise EncodeError(path, f"{number} is negative")
         writer.unsigned(number)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from plugtap.protocols.exi import build
+from plugtap.protocols.exi import engine as codes
 
 SCHEMAS = ("sap", "din", "iso2", "iso20cm", "iso20ac", "iso20dc", "iso20acdp", "iso20wpt")
 """The message sets, in the order of their V2GTP payload types."""
@@ -63,11 +64,11 @@ class Table:
         kind = engine.VALUE_KINDS[entry[0]]
         low, high = entry[1:] if len(entry) == 3 else (None, None)
         values: tuple[Any, ...] = ()
-        if kind == engine.ENUM:
+        if kind == codes.ENUM:
             values = tuple(entry[1])
-        elif kind == engine.BOOLEAN:
+        elif kind == codes.BOOLEAN:
             values = (False, True)
-        elif kind == engine.NBIT:
+        elif kind == codes.NBIT:
             values = tuple(range(low, high + 1))
         width = (len(values) - 1).bit_length() if values else 0
         return engine.Type(engine.Value(kind, width, values, low, high), None, self)
@@ -77,7 +78,7 @@ class Table:
 
     def _element(self, element: int, kind: Any) -> Any:
         engine = self.engine
-        op = engine.SE_COMPLEX if kind.value is None else engine.SE_SIMPLE
+        op = codes.SE_COMPLEX if kind.value is None else codes.SE_SIMPLE
         return engine.Production(op, self.raw.elements[element][0], element, kind, kind.value)
 
     def link(self, raw: list[list[Any]]) -> Any:
@@ -91,13 +92,13 @@ class Table:
     def _production(self, raw: list[int], states: list[Any]) -> Any:
         engine = self.engine
         event = raw[0]
-        if event == engine.SE_COMPLEX:
+        if event == codes.SE_COMPLEX:
             p = self._element(raw[3], self._types[raw[2]])
-        elif event == engine.AT:
+        elif event == codes.AT:
             # Attributes have partitions of their own in the string tables: numbered after the elements.
             slot = len(self.raw.elements) + raw[3]
             p = engine.Production(event, "@" + self.raw.attributes[raw[3]][0], slot, None, self._types[raw[2]].value)
-        elif event == engine.CH:
+        elif event == codes.CH:
             p = engine.Production(event, TEXT, -1, None, self._types[raw[2]].value)
         else:
             p = engine.Production(event, TEXT, -1, None, None)

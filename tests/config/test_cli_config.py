@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-
 from plugtap.cli.main import main
 from plugtap.config.load import default_toml
 

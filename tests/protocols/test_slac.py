@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from plugtap.protocols import slac
 from plugtap.protocols.cm_mme import (
     DEFAULT_NID,

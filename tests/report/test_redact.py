@@ -81,7 +81,6 @@ def test_texts_without_identity_stay(text: str) -> None:
 
 def test_key_decides() -> None:
     assert Redactor(b"a" * 32).value(MAC) != Redactor(b"b" * 32).value(MAC)
-    assert Redactor().value(MAC) != Redactor().value(MAC), "without a key nobody can count through all MACs"
 
 
 def test_keys_of_a_tree_and_unknown_values() -> None:

@@ -1,0 +1,86 @@
+# C types for engine.py, used when Cython compiles it (see build.py and setup.py). Names and order as there.
+# Types only: what the code does stands in engine.py.
+
+cimport cython
+
+cdef int FIRST, START, CONTENT
+cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED, SE_NUMBER
+cdef int ENUM, BOOLEAN, NBIT, UINT, INT, HEX, BASE64, STRING
+cdef int MAX_GROUPS, EASY
+cdef Production END
+
+cdef class Value:
+    cdef public int kind, width, size
+    cdef public tuple values
+    cdef public object low, high
+
+cdef class Production:
+    cdef public int op, slot, limit, signed, size, width
+    cdef public bint many
+    cdef public unsigned int mask
+    cdef public str key
+    cdef public tuple values
+    cdef public Type type
+    cdef public Value value
+    cdef public State start, next, full
+
+cdef class State:
+    cdef public int kind, count, width
+    cdef public unsigned int mask
+    cdef public bint ends
+    cdef public Production only
+    cdef public list productions
+    cpdef int second_level(self) except -1
+
+cdef class Type:
+    cdef public Value value
+    cdef public object raw, table
+    cdef public State start
+    cpdef State first(self)
+
+cdef class Reader:
+    cdef public bytes data
+    cdef const unsigned char *buffer
+    cdef public Py_ssize_t end, pos, top
+    cdef unsigned long long acc
+    cdef public str key
+    cdef public int max_depth, max_entries, entries
+    cdef public list notes, literals, outs, opened
+
+    @cython.locals(start=Py_ssize_t, size=Py_ssize_t, i=Py_ssize_t, word="unsigned long long")
+    cdef object refill(self, Py_ssize_t pos, int width, str key)
+    @cython.locals(after=Py_ssize_t)
+    cpdef unsigned long long bits(self, int width) except? 0xFFFFFFFFFFFFFFFF
+    cdef object fail(self, Py_ssize_t offset, str reason)
+    @cython.locals(start=Py_ssize_t, group="unsigned long long", small="unsigned long long", shift=int)
+    cdef object unsigned(self)
+    @cython.locals(shift=int, more=bint)
+    cdef object long_unsigned(self, object small, Py_ssize_t start)
+    @cython.locals(start=Py_ssize_t, left=Py_ssize_t)
+    cdef Py_ssize_t length(self) except -1
+    @cython.locals(pos=Py_ssize_t, after=Py_ssize_t, start=Py_ssize_t, shift=int)
+    cdef bytes octets(self, Py_ssize_t count)
+    @cython.locals(start=Py_ssize_t, length=Py_ssize_t, text=str)
+    cdef str string(self, int slot)
+    @cython.locals(begin=Py_ssize_t, at=Py_ssize_t, raw=bytes)
+    cdef str characters(self, Py_ssize_t count)
+    @cython.locals(index=Py_ssize_t, width=int)
+    cdef str hit(self, Py_ssize_t where, int slot, Py_ssize_t start)
+    @cython.locals(kind=int, size=Py_ssize_t, raw=bytes, text=str)
+    cdef object read_value(self, Value v, int slot)
+    @cython.locals(start=Py_ssize_t, code=Py_ssize_t)
+    cdef object fixed(self, Value v)
+    cdef object number(self, Value v)
+    @cython.locals(code=int)
+    cdef object simple(self, Production p)
+    @cython.locals(start=Py_ssize_t, events=int, second=int, p=Production)
+    cdef object escape(self, State state, int code, dict out)
+    cpdef dict root(self, Production p)
+    @cython.locals(
+        outs=list, opened=list, pos=Py_ssize_t, begin=Py_ssize_t, after=Py_ssize_t, top=Py_ssize_t,
+        acc="unsigned long long", careful=bint, lead=int, code="unsigned int", group="unsigned int",
+        low="unsigned int", op=int, p=Production,
+    )
+    cdef object element(self, State state, dict out)
+    @cython.locals(entries=list)
+    cdef object append(self, dict out, Production p, object value)
