@@ -109,9 +109,11 @@ class CaptureStream:
         """Members of a gzip file, one after the other, never more than `CHUNK` unpacked bytes at a time."""
         member = zlib.decompressobj(wbits=31)
         while True:
+            before = member.copy()
             try:
                 piece = member.decompress(data, CHUNK)
             except zlib.error as error:
+                yield from _before_damage(before, data)
                 reason = f"gzip data is damaged before byte {self.bytes_read}: {error}"
                 raise SourceError(self.name, reason, "what stands before the damage was read") from None
             if piece:
@@ -133,6 +135,14 @@ class CaptureStream:
         while len(rest := rest.lstrip(b"\0")) < len(_GZIP) and (more := self._read()):
             rest += more
         return rest if rest.startswith(_GZIP) else b""
+
+
+def _before_damage(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """What can still be unpacked of `data`, byte by byte up to the damage: zlib gives nothing of a call that fails."""
+    with contextlib.suppress(zlib.error):
+        for at in range(len(data)):
+            if piece := member.decompress(data[at : at + 1]):
+                yield piece
 
 
 def open_capture(path: str, progress: Progress | None = None) -> CaptureStream:
