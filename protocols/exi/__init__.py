@@ -1,8 +1,9 @@
 """EXI codec for V2G messages over compact grammar tables. Pure."""
 
 from plugtap.protocols.exi import build
-from plugtap.protocols.exi.decoder import Content, Decoded, decode, decode_fragment, decode_message, guess
+from plugtap.protocols.exi.decoder import decode, decode_fragment, decode_message, guess
 from plugtap.protocols.exi.encoder import EncodeError, encode, encode_fragment
+from plugtap.protocols.exi.result import Content, Decoded
 from plugtap.protocols.exi.tables import FRAGMENT_SCHEMAS, SCHEMAS
 
 PAYLOAD_TYPES: dict[int, tuple[str, ...]] = {

@@ -11,9 +11,8 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 from typing import Any
 
-from plugtap.protocols.exi import build
 from plugtap.protocols.exi import engine as codes
-from plugtap.protocols.exi.tables import FRAGMENT_SCHEMAS, SCHEMAS, TEXT, table
+from plugtap.protocols.exi.tables import TEXT, grammar
 
 
 class EncodeError(ValueError):
@@ -31,7 +30,7 @@ def encode(schema: str, content: dict[str, Any]) -> bytes:
     Integers may also be strings of digits, booleans ``"true"`` and ``"false"``; a list of one entry may be given
     without the list. Raises EncodeError where the content does not fit the schema, ValueError for an unknown schema.
     """
-    roots = _table(schema).documents
+    roots = grammar(schema).documents
     writer = _Writer()
     writer.bits(0x80, 8)
     index = _root(roots, content)
@@ -45,7 +44,7 @@ def encode_fragment(schema: str, content: dict[str, Any]) -> bytes:
 
     Raises as `encode` does. Source: ISO 15118-2 7.9.2.4.2, ISO 15118-20 7.9.2.5.
     """
-    roots = _table(schema).fragments
+    roots = grammar(schema).fragments
     writer = _Writer()
     writer.bits(0x80, 8)
     index = _root(roots, content)
@@ -54,12 +53,6 @@ def encode_fragment(schema: str, content: dict[str, Any]) -> bytes:
     _root_content(writer, roots[index], content)
     writer.bits(len(roots) + 1, width)
     return writer.finish()
-
-
-def _table(schema: str) -> Any:
-    if schema not in FRAGMENT_SCHEMAS:
-        raise ValueError(f"unknown schema {schema!r}: one of {', '.join(SCHEMAS)}")
-    return table(schema)
 
 
 def _root(roots: list[Any], content: dict[str, Any]) -> int:
@@ -116,7 +109,6 @@ def _child(writer: _Writer, p: Any, value: Any, path: str) -> None:
 
 
 def _simple(writer: _Writer, v: Any, value: Any, path: str) -> None:
-    engine = build.engine()
     if value == {}:
         value = ""
     if value == "":
@@ -124,12 +116,11 @@ def _simple(writer: _Writer, v: Any, value: Any, path: str) -> None:
         writer.bits(0b1000, 4)
         return
     writer.bits(0, 1)
-    _value(writer, engine, v, value, path)
+    _value(writer, v, value, path)
     writer.bits(0, 1)
 
 
 def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) -> None:
-    engine = build.engine()
     pending: dict[str, list[Any]] = {
         key: list(value) if isinstance(value, (list, tuple)) else [value] for key, value in content.items()
     }
@@ -161,7 +152,7 @@ def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) ->
         elif p.op == codes.CH_UNTYPED:
             _string(writer, value, inner)
         else:
-            _value(writer, engine, p.value, value, inner)
+            _value(writer, p.value, value, inner)
         count = written[p.key] = written.get(p.key, 0) + 1
         state = p.full if count == p.limit else p.next
 
@@ -177,7 +168,7 @@ def _no_event(writer: _Writer, state: Any, content: dict[str, Any], pending: dic
     writer.bits(0, (state.second_level() - 1).bit_length())
 
 
-def _value(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> None:
+def _value(writer: _Writer, v: Any, value: Any, path: str) -> None:
     kind = v.kind
     if kind == codes.ENUM:
         if value not in v.values:
@@ -188,7 +179,7 @@ def _value(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> None:
             raise EncodeError(path, f"{value!r} is not a boolean")
         writer.bits(int(value in (True, "true")), 1)
     elif kind in (codes.NBIT, codes.UINT, codes.INT):
-        _integer(writer, engine, v, value, path)
+        _integer(writer, v, value, path)
     elif kind == codes.STRING:
         _string(writer, value, path)
     else:
@@ -197,7 +188,7 @@ def _value(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> None:
         writer.octets(data)
 
 
-def _integer(writer: _Writer, engine: Any, v: Any, value: Any, path: str) -> None:
+def _integer(writer: _Writer, v: Any, value: Any, path: str) -> None:
     try:
         number = int(value)
     except (TypeError, ValueError):

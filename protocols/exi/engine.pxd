@@ -8,6 +8,7 @@ cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED
 cdef int ENUM, BOOLEAN, NBIT, UINT, INT, HEX, BASE64, STRING
 cdef int MAX_GROUPS, EASY
 cdef Production END
+cdef const unsigned char *DIGITS
 
 cdef class Value:
     cdef public int kind, width, size
@@ -51,15 +52,20 @@ cdef class Reader:
     cdef object refill(self, Py_ssize_t pos, int width, str key)
     @cython.locals(after=Py_ssize_t)
     cpdef unsigned long long bits(self, int width) except? 0xFFFFFFFFFFFFFFFF
-    cdef object fail(self, Py_ssize_t offset, str reason)
+    cpdef object fail(self, Py_ssize_t offset, str reason)
+    cdef object note(self, str text)
     @cython.locals(start=Py_ssize_t, group="unsigned long long", small="unsigned long long", shift=int)
     cdef object unsigned(self)
     @cython.locals(shift=int, more=bint)
     cdef object long_unsigned(self, object small, Py_ssize_t start)
     @cython.locals(start=Py_ssize_t, left=Py_ssize_t)
     cdef Py_ssize_t length(self) except -1
-    @cython.locals(pos=Py_ssize_t, after=Py_ssize_t, start=Py_ssize_t, shift=int)
+    @cython.locals(start=Py_ssize_t, shift=int, i=Py_ssize_t, raw=bytearray, target="unsigned char *")
     cdef bytes octets(self, Py_ssize_t count)
+    @cython.locals(pos=Py_ssize_t)
+    cdef Py_ssize_t skip(self, Py_ssize_t count) except -1
+    @cython.locals(i=Py_ssize_t, byte="unsigned int", raw=bytearray, target="unsigned char *")
+    cdef str hexadecimal(self, Py_ssize_t count)
     @cython.locals(start=Py_ssize_t, length=Py_ssize_t, text=str)
     cdef str string(self, int slot)
     @cython.locals(begin=Py_ssize_t, at=Py_ssize_t, raw=bytes)
@@ -84,3 +90,13 @@ cdef class Reader:
     cdef object element(self, State state, dict out)
     @cython.locals(entries=list)
     cdef object append(self, dict out, Production p, object value)
+
+cdef class Grammar:
+    cdef public str schema
+    cdef public bint wrapped
+    cdef public list documents, fragments
+    cdef public int width
+    @cython.locals(reader=Reader, code=int, p=Production, content=dict, trailing=Py_ssize_t)
+    cpdef object decode(self, bytes data, int max_depth, int max_entries)
+    @cython.locals(reader=Reader, count=int, width=int, code=int, content=dict, start=Py_ssize_t)
+    cpdef dict decode_fragment(self, bytes data, int max_depth, int max_entries)

@@ -23,6 +23,7 @@ from binascii import b2a_base64
 from typing import Any
 
 from plugtap.protocols.errors import DecodeError
+from plugtap.protocols.exi.result import Decoded
 
 try:
     import cython
@@ -71,6 +72,7 @@ VALUE_KINDS = {
 
 WINDOW = 48  # bytes of the plain build's window
 MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
+DIGITS = b"0123456789ABCDEF"
 EASY = 1 << 14  # integers of up to two groups are below this
 
 
@@ -231,8 +233,8 @@ class Reader:
         self.max_depth = max_depth
         self.max_entries = max_entries
         self.entries = 0
-        self.notes: list[str] = []
-        self.literals: list[tuple[int, str]] = []
+        self.notes: list[str] | None = None
+        self.literals: list[tuple[int, str]] | None = None
         self.outs: list[dict[str, Any]] = []
         self.opened: list[Production] = []
 
@@ -251,8 +253,8 @@ class Reader:
         if cython.compiled:
             size = min((self.end >> 3) - start, 8)
             word = 0
-            for i in range(size):
-                word = (word << 8) | self.buffer[start + i]
+            for i in range(start, start + size):
+                word = (word << 8) | self.buffer[i]
             self.acc = word
         else:
             chunk = self.data[start : start + WINDOW]
@@ -270,6 +272,11 @@ class Reader:
 
     def fail(self, offset: int, reason: str) -> None:
         raise DecodeError("exi", offset, reason)
+
+    def note(self, text: str) -> None:
+        if self.notes is None:
+            self.notes = []
+        self.notes.append(text)
 
     def unsigned(self) -> Any:
         """Unsigned Integer (EXI 7.1.6): groups of 7 bits, least significant first, high bit: more follow."""
@@ -310,17 +317,39 @@ class Reader:
 
     def octets(self, count: int) -> bytes:
         """`count` bytes from any bit position."""
-        pos = self.pos
-        after = pos + 8 * count
-        if after > self.end:
-            self.fail(pos, f"the message ends: {8 * count} bits wanted, {self.end - pos} left")
-        self.pos = after
-        start = pos >> 3
-        shift = pos & 7
+        start = self.skip(count)
+        shift = start & 7
+        start >>= 3
         if shift == 0:
             return self.data[start : start + count]
+        if cython.compiled:
+            raw = bytearray(count)
+            target = raw
+            for i in range(count):
+                target[i] = (self.buffer[start + i] << shift | self.buffer[start + i + 1] >> (8 - shift)) & 255
+            return bytes(raw)
         whole = int.from_bytes(self.data[start : start + count + 1], "big") >> (8 - shift)
         return (whole & ((1 << (8 * count)) - 1)).to_bytes(count, "big")
+
+    def skip(self, count: int) -> int:
+        """Steps over `count` bytes; the bit where they begin."""
+        pos = self.pos
+        if pos + 8 * count > self.end:
+            self.fail(pos, f"the message ends: {8 * count} bits wanted, {self.end - pos} left")
+        self.pos = pos + 8 * count
+        return pos
+
+    def hexadecimal(self, count: int) -> str:
+        """`count` bytes as upper-case hexadecimal digits."""
+        if cython.compiled:
+            raw = bytearray(2 * count)
+            target = raw
+            for i in range(count):
+                byte = self.bits(8)
+                target[2 * i] = DIGITS[byte >> 4]
+                target[2 * i + 1] = DIGITS[byte & 15]
+            return raw.decode("ascii")
+        return self.octets(count).hex().upper()
 
     # -- values --------------------------------------------------------------------------------------------------
 
@@ -334,7 +363,9 @@ class Reader:
             return ""
         text = self.characters(length - 2)
         if not text.isprintable():
-            self.notes.append(f"{self.key}: unprintable characters")
+            self.note(f"{self.key}: unprintable characters")
+        if self.literals is None:
+            self.literals = []
         self.literals.append((slot, text))
         return text
 
@@ -358,7 +389,7 @@ class Reader:
 
     def hit(self, where: int, slot: int, start: int) -> str:
         """A string seen before: `where` 0 is the partition of the same element or attribute, 1 the global one."""
-        found = [text for owner, text in self.literals if where == 1 or owner == slot]
+        found = [text for owner, text in self.literals or () if where == 1 or owner == slot]
         if not found:
             self.fail(start, "a string-table hit in an empty partition")
         width = (len(found) - 1).bit_length()
@@ -379,12 +410,14 @@ class Reader:
             size = len(text)
         else:
             size = self.length()
-            raw = self.octets(size)
-            text = raw.hex().upper() if kind == HEX else b2a_base64(raw, newline=False).decode("ascii")
+            if kind == HEX:
+                text = self.hexadecimal(size)
+            else:
+                text = b2a_base64(self.octets(size), newline=False).decode("ascii")
         if v.high is not None and size > v.high:
-            self.notes.append(f"{self.key}: length {size}, at most {v.high} allowed")
+            self.note(f"{self.key}: length {size}, at most {v.high} allowed")
         elif size < v.low:
-            self.notes.append(f"{self.key}: length {size}, at least {v.low} required")
+            self.note(f"{self.key}: length {size}, at least {v.low} required")
         return text
 
     def fixed(self, v: Value) -> Any:
@@ -395,7 +428,7 @@ class Reader:
         if v.kind == ENUM:
             self.fail(start, f"{self.key}: enumeration index {code} of {v.size}")
         number = v.low + code
-        self.notes.append(f"{self.key}: {number} is outside {v.low}..{v.high}")
+        self.note(f"{self.key}: {number} is outside {v.low}..{v.high}")
         return number
 
     def number(self, v: Value) -> Any:
@@ -404,7 +437,7 @@ class Reader:
         if negative:
             number = -1 - number
         if (v.low is not None and number < v.low) or (v.high is not None and number > v.high):
-            self.notes.append(f"{self.key}: {number} is outside {v.low}..{v.high}")
+            self.note(f"{self.key}: {number} is outside {v.low}..{v.high}")
         return number
 
     # -- grammar -------------------------------------------------------------------------------------------------
@@ -418,7 +451,7 @@ class Reader:
             if code:
                 self.fail(self.pos - 4, f"undeclared content (second-level event {code} of 7)")
             if p.value.kind < HEX:
-                self.notes.append(f"{p.key}: empty")
+                self.note(f"{p.key}: empty")
             return ""
         value = self.read_value(p.value, p.slot)
         if self.bits(1):
@@ -438,7 +471,7 @@ class Reader:
         if p.op == CH:
             out[p.key] = ""
         else:
-            self.notes.append(f"{self.opened[-1].key} ends where {p.key} is required")
+            self.note(f"{self.opened[-1].key} ends where {p.key} is required")
 
     def root(self, p: Production) -> dict[str, Any]:
         """Reads the root element `p` from after its start tag to its end. `partial` is set on errors."""
@@ -606,3 +639,58 @@ class Reader:
             out[p.key] = [value]
         else:
             entries.append(value)
+
+
+class Grammar:
+    """The roots of one schema set. Productions are in event-code order; SE(*) follows them (and ED in fragments)."""
+
+    __slots__ = ("documents", "fragments", "schema", "width", "wrapped")
+
+    def __init__(self, schema: str, wrapped: bool, documents: list[Production], fragments: list[Production]) -> None:
+        self.schema = schema
+        self.wrapped = wrapped
+        self.documents = documents
+        self.fragments = fragments
+        self.width = len(documents).bit_length()
+
+    def decode(self, data: bytes, max_depth: int, max_entries: int) -> Decoded:
+        """One EXI document."""
+        if not data or data[0] != 0x80:
+            refuse(data)
+        reader = Reader(data, 8, max_depth, max_entries)
+        code = reader.bits(self.width)
+        if code >= len(self.documents):
+            reader.fail(8, f"root event code {code}: the schema has {len(self.documents)} root elements")
+        p = self.documents[code]
+        content = reader.root(p)
+        message = p.key
+        if self.wrapped and message == "V2G_Message":
+            message = next(iter(content[message]["Body"]), None)
+        elif self.wrapped or not message.endswith(("Req", "Res")):
+            reader.note(f"root element {message} is not a message")
+        trailing = (reader.end - reader.pos) >> 3
+        if trailing:
+            reader.note(f"{trailing} bytes after the end of the document")
+        notes = () if reader.notes is None else tuple(reader.notes)
+        return Decoded(self.schema, content, message, notes, trailing)
+
+    def decode_fragment(self, data: bytes, max_depth: int, max_entries: int) -> dict[str, Any]:
+        """One EXI fragment of one element."""
+        if not data or data[0] != 0x80:
+            refuse(data)
+        reader = Reader(data, 8, max_depth, max_entries)
+        count = len(self.fragments)
+        width = (count + 1).bit_length()
+        code = reader.bits(width)
+        if code >= count:
+            reader.fail(8, f"fragment event code {code}: the schema has {count} elements")
+        content = reader.root(self.fragments[code])
+        start = reader.pos
+        if reader.bits(width) != count + 1:
+            raise DecodeError("exi", start, "more than one element in the fragment", partial=content)
+        return content
+
+
+def refuse(data: bytes) -> None:
+    """The only EXI header of the profile: distinguishing bits 10, no options document, final version 1."""
+    raise DecodeError("exi", 0, f"EXI header 0x{data[0]:02X}, not 0x80" if data else "empty payload")

@@ -5,7 +5,6 @@ The tables of a set are read on first use; the states of an element type are lin
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -18,6 +17,9 @@ SCHEMAS = ("sap", "din", "iso2", "iso20cm", "iso20ac", "iso20dc", "iso20acdp", "
 
 FRAGMENT_SCHEMAS = (*SCHEMAS, "xmldsig")
 """The sets for which fragments can be coded: SignedInfo is signed as a fragment of xmldsig alone."""
+
+WRAPPED = ("din", "iso2")
+"""Sets whose messages stand in the Body of a V2G_Message."""
 
 TEXT = "#text"
 
@@ -36,26 +38,21 @@ class Raw(msgspec.Struct, frozen=True):
 
 
 def read(schema: str) -> Raw:
-    """The raw table of a set. Raises KeyError for a set that does not exist."""
-    if schema not in FRAGMENT_SCHEMAS:
-        raise KeyError(schema)
+    """The raw table of a set."""
     data = resources.files("plugtap.protocols.exi").joinpath(f"{schema}.json").read_bytes()
     return msgspec.json.decode(data, type=Raw)
 
 
 class Table:
-    """One schema set, linked for one build of the engine.
-
-    `documents` and `fragments` are root states: their productions are the root elements in event-code order.
-    """
+    """One schema set, linked for one build of the engine: `grammar` decodes with it."""
 
     def __init__(self, raw: Raw, engine: Any) -> None:
-        self.schema = raw.schema
         self.raw = raw
         self.engine = engine
         self._types = [self._type(entry) for entry in raw.types]
-        self.documents = self._roots(raw.roots)
-        self.fragments = self._roots(list(enumerate(raw.fragment)))
+        documents = [self._element(element, self._types[kind]) for element, kind in raw.roots]
+        fragments = [self._element(element, self._types[kind]) for element, kind in enumerate(raw.fragment)]
+        self.grammar = engine.Grammar(raw.schema, raw.schema in WRAPPED, documents, fragments)
 
     def _type(self, entry: list[Any]) -> Any:
         engine = self.engine
@@ -72,9 +69,6 @@ class Table:
             values = tuple(range(low, high + 1))
         width = (len(values) - 1).bit_length() if values else 0
         return engine.Type(engine.Value(kind, width, values, low, high), None, self)
-
-    def _roots(self, roots: list[tuple[int, int]]) -> list[Any]:
-        return [self._element(element, self._types[kind]) for element, kind in roots]
 
     def _element(self, element: int, kind: Any) -> Any:
         engine = self.engine
@@ -111,7 +105,13 @@ class Table:
         return p
 
 
-@cache
-def table(schema: str) -> Table:
-    """The table of a set, linked for the build in use. Raises KeyError for a set that does not exist."""
-    return Table(read(schema), build.engine())
+_loaded: dict[str, Any] = {}
+
+
+def grammar(schema: str) -> Any:
+    """The grammar of a set, linked for the build in use. Raises ValueError for a set that does not exist."""
+    if schema not in _loaded:
+        if schema not in FRAGMENT_SCHEMAS:
+            raise ValueError(f"unknown schema {schema!r}: one of {', '.join(FRAGMENT_SCHEMAS)}")
+        _loaded[schema] = Table(read(schema), build.engine()).grammar
+    return _loaded[schema]
