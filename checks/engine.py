@@ -125,7 +125,7 @@ class SessionChecks:
         self.engine.cancel_timer((self.session.id, check.meta.id, key))
 
     def _deadline(self, check: Check, call: Timer, t: int) -> None:
-        if check.meta.id not in self.engine.disabled:
+        if check.meta.id not in self.engine.disabled and not self.session.closed:
             self.now = max(self.now, t)
             self._guarded(check, call, t)
 
