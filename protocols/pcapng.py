@@ -88,9 +88,10 @@ class PcapngParser:
         self.used = 0
         self.need = 12
         while (left := size - pos) >= 12:
-            if data[pos : pos + 4] == MAGIC:
-                self._enter_section(data, pos, base)
             kind, length = self._two_words(data, pos)
+            if kind == cb.SHB:  # a palindrome, the same in both byte orders
+                self._enter_section(data, pos, base)
+                length = self._word(data, pos + 4)[0]
             if length < 12 or length & 3 or length > self._max_block:
                 raise DecodeError("pcapng", base + pos + 4, f"block type 0x{kind:08X} claims a length of {length}")
             if not self._in_section:
@@ -252,7 +253,8 @@ class PcapngParser:
         interface = self._interfaces[index]
         self._number += 1
         payload = data[start:stop]
-        t = interface.ns(high, low)
+        ns = ((high << 32) | low) * interface.multiply // interface.divide + interface.offset
+        t = ns if 0 <= ns <= cb.MAX_TIME else None
         after = stop + (-length & 3)
         if end - after < 4:
             return cb.Packet(self._number, t, index, interface.link, payload, wire_len, "", dropped)
