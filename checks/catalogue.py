@@ -9,6 +9,9 @@ from plugtap.checks.base import Check
 from plugtap.checks.registry import REGISTRY
 
 MODULES: tuple[str, ...] = (
+    "cp_levels",
+    "cp_pwm",
+    "cp_states",
     "sap_negotiation",
     "sap_offer",
     "slac_attenuation",
@@ -16,6 +19,7 @@ MODULES: tuple[str, ...] = (
     "slac_parm",
     "slac_pilot",
     "time_messages",
+    "time_process",
     "time_sequence",
     "slac_report",
     "slac_run",

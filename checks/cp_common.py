@@ -5,12 +5,11 @@ from __future__ import annotations
 from plugtap.checks.limits import limits_of
 from plugtap.checks.meta import Limit
 from plugtap.protocols.events import Pilot, PilotSample
+from plugtap.protocols.items import CP_TIME_UNCERTAIN
+from plugtap.protocols.pilot import CP_NOMINAL, duty_current
 from plugtap.sessions.session import Session
 
 SECOND = 1_000_000_000
-# IEC 61851-1 annex A: 3..7 % announces digital communication, 8..97 % a current
-DIGITAL = (3.0, 7.0)
-NOMINAL = (8.0, 97.0)
 
 
 def pilot(*names: str) -> dict[str, Limit]:
@@ -35,28 +34,27 @@ def letter(state: str | None) -> str:
 
 def has_pwm(ev: Pilot | PilotSample) -> bool:
     """Does the oscillator run?"""
-    return 0.0 < ev.duty < 100.0 and ev.state[:1] not in ("E", "F")
+    return ev.state.endswith("2")
 
 
 def is_digital(ev: Pilot | PilotSample) -> bool:
-    """PWM of 3 to 7 %: digital communication."""
-    return has_pwm(ev) and DIGITAL[0] <= ev.duty <= DIGITAL[1]
+    """PWM of 3 to 7 %: digital communication. False where nobody measured the duty cycle."""
+    return has_pwm(ev) and duty_current(ev.duty).meaning == "digital"
 
 
 def is_nominal(ev: Pilot | PilotSample) -> bool:
-    """PWM that announces a current."""
-    return has_pwm(ev) and NOMINAL[0] <= ev.duty <= NOMINAL[1]
+    """PWM that announces a current. False where nobody measured the duty cycle."""
+    return has_pwm(ev) and duty_current(ev.duty).meaning == "current"
 
 
-def ampere(duty: float) -> float | None:
-    """Current that a duty cycle (percent) announces, IEC 61851-1 Table A.7; None where it announces none."""
-    if 8.0 <= duty < 10.0:
-        return 6.0
-    if 10.0 <= duty <= 85.0:
-        return 0.6 * duty
-    if 85.0 < duty <= 96.0:
-        return 2.5 * (duty - 64.0)
-    return 80.0 if 96.0 < duty <= 97.0 else None
+def measured(ev: Pilot | PilotSample) -> bool:
+    """Were the levels measured, cycle by cycle, at a front end of ours? MMEs and event logs carry the positive plateau or names only."""
+    return ev.origin == "adc" and not ev.flags & CP_NOMINAL
+
+
+def timed(ev: Pilot | PilotSample) -> bool:
+    """Is the time good enough to be held against PLC frames within a quarter of a second?"""
+    return not ev.flags & CP_TIME_UNCERTAIN
 
 
 def in_hlc(session: Session) -> bool:
