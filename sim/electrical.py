@@ -107,8 +107,8 @@ class Power:
         if self.mode == CURRENT and self.ev_contactor and not supply.dead:
             room = max(0.0, (self.target_v - battery.open_voltage()) / battery.resistance)
             limit = min(supply.max_a, supply.max_w / max(1.0, self.voltage), room)
-            wish_a = min(max(0.0, self.target_a), limit) * supply.deliver + supply.extra_a
-        change = supply.slew_a * dt * (4 if wish_a < self.current else 1)
+            wish_a = max(-supply.max_a, min(self.target_a, limit)) * supply.deliver + supply.extra_a
+        change = supply.slew_a * dt * (4 if abs(wish_a) < abs(self.current) else 1)
         self.current += max(-change, min(change, wish_a - self.current))
         if self.ev_contactor and not supply.dead:
             self.voltage = battery.open_voltage() + self.current * battery.resistance
@@ -139,10 +139,10 @@ class Power:
     def read_current(self) -> float:
         """What the charger's ammeter shows now."""
         self.step()
-        if self.current < 0.05:
+        if abs(self.current) < 0.05:
             return 0.0
         noise = self._chance.gauss(0, self.supply.noise_a) + self._chance.uniform(-1, 1) * self.supply.ripple_a
-        return max(0.0, (self.current + noise) * self.supply.scale_a)
+        return (self.current + noise) * self.supply.scale_a
 
     def limits_reached(self) -> tuple[bool, bool, bool]:
         """Whether the current, voltage and power limits of the charger hold the output back."""

@@ -42,11 +42,13 @@ class ScenarioError(Exception):
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What plugtap should say. `checks` must fire in the session (or the capture), `never` must not; empty texts: not asked."""
 
-    outcome: str = ""
+    outcome: str = ""  # of the last session
+    outcomes: tuple[str, ...] = ()  # of all own sessions in order
     side: str = ""
     verdict: str = ""  # the check the verdict should name
     checks: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # in a healthy scenario: checks that may fire above info all the same
     sessions: int = -1  # how many own sessions; -1: not asked
     protocol: str = ""
 
