@@ -66,6 +66,7 @@ class TapPipeline:
         self.counters: collections.Counter[str] = collections.Counter()
         self.analysis_ns = 0
         self.beat = time.monotonic()
+        self.done = False
         self.open_sessions: set[str] = set()
         self.latest_session: SessionReport | None = None
         self.pilot: CpRecord | None = None
@@ -102,6 +103,7 @@ class TapPipeline:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
         await self._end(proven, stopped=running > 0)
+        self.done = True
         self.archive.stop()
 
     def stop(self) -> None:

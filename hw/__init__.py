@@ -1,1 +1,2 @@
-"""Devices: live capture, serial pilot, capture files, and their twins. The only folder that opens devices and captures."""
+"""Devices: live capture, serial pilot, capture files, and their twins. The only folder that opens devices and
+captures."""

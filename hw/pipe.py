@@ -123,8 +123,6 @@ def capture_stream(
     )
 
 
-def pipe_source(
-    path: str, *, name: str = "plc", local_clock: bool = True, slack: float = 0.05, clock: Clock = wall_clock
-) -> StreamSource:
+def pipe_source(path: str, *, name: str = "plc", local_clock: bool = True, slack: float = 0.05, clock: Clock = wall_clock) -> StreamSource:
     """Frames from a FIFO, Unix socket, file or ``-``."""
     return capture_stream(name, path, lambda: open_path(path), local_clock=local_clock, slack=slack, clock=clock)

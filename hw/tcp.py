@@ -46,6 +46,4 @@ def tcp_source(
     clock: Clock = wall_clock,
 ) -> StreamSource:
     """Frames from a pcap or pcapng stream over TCP (`nc -l 7000 < fifo` at the other end)."""
-    return capture_stream(
-        name, f"{host}:{port}", lambda: open_tcp(host, port), local_clock=local_clock, slack=slack, clock=clock
-    )
+    return capture_stream(name, f"{host}:{port}", lambda: open_tcp(host, port), local_clock=local_clock, slack=slack, clock=clock)

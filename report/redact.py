@@ -51,7 +51,7 @@ _BROADCAST = "ffffffffffff"
 
 
 class Redactor:
-    """Redacts under one key; without a key, under a random one (hashes then mean something within this run only)."""
+    """Redacts under one key: the same identity has the same hash wherever that key is used."""
 
     def __init__(self, key: bytes) -> None:
         """`key`: 16 to 64 random bytes; whoever has it can test guesses, so it stays on the box (or is thrown away)."""
