@@ -14,6 +14,8 @@ MODULES: tuple[str, ...] = (
     "cp_states",
     "sap_negotiation",
     "sap_offer",
+    "seq_flow",
+    "seq_order",
     "slac_attenuation",
     "slac_match",
     "slac_parm",

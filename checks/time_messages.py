@@ -1,0 +1,295 @@
+"""How fast answers come: message time-outs and performance times (ISO 15118-2 Table 109, DIN Table 75, ISO 15118-20 Tables 215 to 217)."""
+
+from __future__ import annotations
+
+from plugtap.checks.base import Check, on
+from plugtap.checks.meta import Meta
+from plugtap.checks.registry import register
+from plugtap.checks.tables import timeout_limits
+from plugtap.checks.v2g_common import LOOP_MESSAGES, is_request, limits, ns, protocol_of, seconds, stem, took
+from plugtap.protocols.events import Tcp, V2gMessage
+from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
+
+GRACE_NS = 1_000_000_000  # an answer that comes this late is late, one that is later still is missing
+TABLES = ("ISO 15118-2 Table 109", "DIN SPEC 70121:2014 Table 75", "ISO 15118-20 Tables 215 to 217")
+HARMLESS = ("SessionStop", "WeldingDetection", "DC_WeldingDetection")
+
+
+@register
+class MessageTimeout(Check):
+    """A request without an answer within the EVCC's message time-out.
+
+    An answer that comes late while the EV still waits is a warning; one that never comes stops the session.
+    """
+
+    meta = Meta(
+        id="time-msg-timeout",
+        title="Request not answered in time",
+        severity="error",
+        class_="timeout",
+        effect="stops-charging",
+        side="SECC",
+        trigger="no response within the message time-out of its row in timeouts.tsv, on a tap that hears the EVSE",
+        cause="The EVSE's controller is overloaded or waits for a backend or a power unit; or its PLC link is bad.",
+        fix="Read the EVSE's log at this time; show its maker the request in the named frame. Check the PLC link if TCP repeats segments.",
+        refs=TABLES,
+        needs=("hears-unicast-secc",),
+        limits=timeout_limits("fails", ("sap", "din", "iso2", "iso20")),
+        uec="V2GTimeout",
+        priority=40,
+        example="CableCheckReq, acknowledged by TCP, and no CableCheckRes for more than 2 s.",
+    )
+
+    def start(self) -> None:
+        self.open: V2gMessage | None = None
+        self.limit_s = 0.0
+        self.said = -1  # frame of the request reported last
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        self.cancel()
+        self.open = None
+        if ev.message is None or not is_request(ev.message):
+            return
+        name = f"{protocol_of(self.session, ev)}.{stem(ev.message)}"
+        if name not in self.meta.limits:
+            return
+        self.arm()
+        self.open, self.limit_s = ev, self.limit(name)
+        self.at(ev.t + ns(self.limit_s) + GRACE_NS, self.overdue)
+
+    @on(Exchange)
+    def answered(self, ev: Exchange) -> None:
+        name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
+        if name not in self.meta.limits or ev.late or ev.request.frame == self.said:
+            return
+        limit = self.limit(name)
+        if ev.latency <= ns(limit):
+            self.evaluated()
+            return
+        self.said = ev.request.frame
+        self.fire(
+            [ev.request, ev.response],
+            f"{ev.response.message} came {seconds(ev.latency):.2f} s after its request; the EV need not wait longer than {limit:g} s.",
+            key=ev.name, severity="warning", since=ev.request.t, t=ev.request.t + ns(limit), values={"response_time": took(ev.latency, limit)},
+        )  # fmt: skip
+
+    @on(Tcp, "fin", "rst")
+    def closing(self, ev: Tcp) -> None:
+        if self.open is None or ev.stream != self.open.stream:
+            return
+        if ev.t - self.open.t > ns(self.limit_s):
+            self.overdue(ev.t)
+        else:
+            # Who hangs up on a pending request is another question: time-ev-gave-up-early, sess-terminated-by-secc.
+            self.cancel()
+            self.open = None
+
+    @on(NewAttempt)
+    def again(self, ev: NewAttempt) -> None:
+        if self.open is not None and ev.t - self.open.t > ns(self.limit_s):
+            self.overdue(ev.t)
+
+    def overdue(self, t: int) -> None:
+        request = self.open
+        if request is None or request.message is None or request.frame == self.said:
+            return
+        self.said = request.frame
+        self.cancel()
+        name = stem(request.message)
+        harmless = name in HARMLESS
+        self.fire(
+            request,
+            f"{request.message} was not answered within {self.limit_s:g} s.",
+            key=name, since=request.t, t=request.t + ns(self.limit_s), values={"response_time": took(t - request.t, self.limit_s)},
+            severity="warning" if harmless else None, effect="none" if harmless else None,
+        )  # fmt: skip
+
+
+@register
+class PerformanceMissed(Check):
+    """Slower than the performance time, within the time-out. The charge loop is left out: real chargers miss 25 ms as a rule, see
+    time-currentdemand."""
+
+    meta = Meta(
+        id="time-perf-missed",
+        title="EVSE answers slower than its performance time",
+        severity="info",
+        class_="performance",
+        effect="none",
+        side="SECC",
+        trigger="response time above the SECC performance time of timeouts.tsv and within the message time-out",
+        cause="The EVSE's controller is slow here, often because it waits for a backend or a power unit.",
+        fix="Nothing by itself: the EV waits longer. Worth a look when the time grows from session to session.",
+        refs=TABLES,
+        limits=timeout_limits("performance", ("sap", "din", "iso2", "iso20")),
+        uec="V2GPerformanceTime",
+        example="ChargeParameterDiscoveryRes 1.6 s after its request.",
+    )
+
+    @on(Exchange)
+    def answered(self, ev: Exchange) -> None:
+        name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
+        if name not in self.meta.limits or ev.late or ev.name in LOOP_MESSAGES:
+            return
+        self.arm()
+        limit = self.limit(name)
+        if ev.latency <= ns(limit):
+            self.evaluated()
+            return
+        self.fire(
+            [ev.request, ev.response], f"{ev.response.message} took {seconds(ev.latency):.2f} s, the EVSE should need {limit:g} s at most.",
+            key=ev.name, since=ev.request.t, values={"response_time": took(ev.latency, limit)},
+        )  # fmt: skip
+
+
+@register
+class SlowCurrentDemand(Check):
+    """The standard's 0.25 s is information, 0.5 s (what EVs tolerate) a deviation; above 2 s time-msg-timeout speaks."""
+
+    meta = Meta(
+        id="time-currentdemand",
+        title="CurrentDemand answered slowly",
+        severity="info",
+        class_="timeout",
+        effect="degrades",
+        side="SECC",
+        trigger="CurrentDemandRes more than {loop_slow} after CurrentDemandReq; a warning above {loop_late}",
+        cause="The EVSE reads its power unit too slowly, or the PLC link repeats segments.",
+        fix="EVSE: answer from the last known values instead of waiting for the power unit. Compare with TCP retransmissions.",
+        refs=("ISO 15118-2 Table 109", "DIN SPEC 70121:2014 Table 75"),
+        limits=limits("loop_slow", "loop_late"),
+        protocols=("din", "iso2"),
+        modes=("dc",),
+        uec="V2GTimeout",
+        example="CurrentDemandRes 0.31 s after its request.",
+    )
+
+    @on(Exchange, "CurrentDemand")
+    def answered(self, ev: Exchange) -> None:
+        if ev.late:
+            return
+        self.arm()
+        slow, late = self.limit("loop_slow"), self.limit("loop_late")
+        if ev.latency <= ns(slow):
+            self.evaluated()
+            return
+        over = ev.latency > ns(late)
+        limit = late if over else slow
+        self.fire(
+            [ev.request, ev.response], f"CurrentDemandRes took {seconds(ev.latency):.3f} s, limit {limit:g} s.",
+            key="late" if over else "slow", severity="warning" if over else None, since=ev.request.t, values={"response_time": took(ev.latency, limit)},
+        )  # fmt: skip
+
+
+@register
+class ChargeLoopPace(Check):
+    """The -20 charge loop: the EV should ask every 0.25 s; SECCs may give up after 0.5 s, though in the field they wait 60 s."""
+
+    meta = Meta(
+        id="time-chargeloop-iso20",
+        title="EV asks too slowly in the charge loop",
+        severity="info",
+        class_="performance",
+        effect="degrades",
+        side="EVCC",
+        trigger="next …ChargeLoopReq more than {chargeloop_performance} after the response; a warning above {chargeloop_sequence}",
+        cause="The EV's controller is slow.",
+        fix="EV: send the next request within 0.25 s. EVSE: do not cut the session at 0.5 s.",
+        refs=("V2G20-1499", "V2G20-1500", "V2G20-1501", "V2G20-1502", "ISO 15118-20 Tables 216, 217"),
+        limits=limits("chargeloop_performance", "chargeloop_sequence"),
+        protocols=("iso20",),
+        uec="V2GPerformanceTime",
+        example="DC_ChargeLoopReq 0.53 s after the response before it.",
+    )
+
+    def start(self) -> None:
+        self.answered: V2gMessage | None = None
+
+    @on(V2gMessage, "DC_ChargeLoopRes", "AC_ChargeLoopRes")
+    def response(self, ev: V2gMessage) -> None:
+        self.answered = ev
+
+    @on(V2gMessage, "DC_ChargeLoopReq", "AC_ChargeLoopReq")
+    def request(self, ev: V2gMessage) -> None:
+        before, self.answered = self.answered, None
+        if before is None:
+            return
+        self.arm()
+        pause = ev.t - before.t
+        fast, limit = self.limit("chargeloop_performance"), self.limit("chargeloop_sequence")
+        if pause <= ns(fast):
+            self.evaluated()
+            return
+        over = pause > ns(limit)
+        bound = limit if over else fast
+        self.fire(
+            [before, ev], f"{ev.message} came {seconds(pause):.3f} s after the response, limit {bound:g} s.",
+            key="late" if over else "slow", severity="warning" if over else None, since=before.t, values={"pause": took(pause, bound)},
+        )  # fmt: skip
+
+    @on(V2gMessage, "PowerDeliveryReq")
+    def leave(self, ev: V2gMessage) -> None:
+        self.answered = None
+
+
+@register
+class GaveUpEarly(Check):
+    """The EV closes TCP while the EVSE may still answer."""
+
+    meta = Meta(
+        id="time-ev-gave-up-early",
+        title="EV did not wait for the answer",
+        severity="warning",
+        class_="implementation",
+        effect="stops-charging",
+        side="EVCC",
+        trigger="the EV closes or resets TCP with a request pending, before the message time-out of timeouts.tsv has passed",
+        cause="The EV's own time-out is shorter than the standard's.",
+        fix="EVSE: answer faster (EVSEProcessing Ongoing is an answer). EV: wait as long as the standard allows.",
+        refs=TABLES,
+        limits=timeout_limits("timeout", ("sap", "din", "iso2", "iso20")),
+        needs=("hears-unicast-secc",),
+        uec="V2GTimeout",
+        priority=42,
+        example="ChargeParameterDiscoveryReq, FIN from the EV 0.4 s later; the EVSE had 2 s.",
+    )
+
+    def start(self) -> None:
+        self.open: V2gMessage | None = None
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        self.open = ev if ev.message is not None and is_request(ev.message) else None
+        if self.open is not None:
+            self.arm()
+
+    @on(Exchange)
+    def answered(self, ev: Exchange) -> None:
+        self.open = None
+
+    @on(Tcp, "fin", "rst")
+    def closing(self, ev: Tcp) -> None:
+        request, self.open = self.open, None
+        closes = self.session.closes
+        if request is None or request.message is None or request.stream != ev.stream or not closes:
+            return
+        if closes[-1][1] != "EVCC" or closes[-1][3] != ev.frame or stem(request.message) in HARMLESS:
+            return
+        name = f"{protocol_of(self.session, request)}.{stem(request.message)}"
+        if name not in self.meta.limits:
+            return
+        limit, waited = self.limit(name), ev.t - request.t
+        if waited >= ns(limit):
+            self.evaluated()
+            return
+        how = "reset" if ev.kind == "rst" else "closed"
+        self.fire(
+            [request, ev], f"The EV {how} the connection {seconds(waited):.2f} s after {request.message}; the EVSE had {limit:g} s to answer.",
+            since=request.t, values={"waited": took(waited, limit, "<")},
+        )  # fmt: skip
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        if ev.how not in ("fin", "rst"):
+            self.open = None
