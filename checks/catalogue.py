@@ -11,7 +11,11 @@ from plugtap.checks.registry import REGISTRY
 MODULES: tuple[str, ...] = (
     "cp_levels",
     "cp_pwm",
+    "cp_hlc",
+    "cp_oscillator",
+    "cp_power",
     "cp_states",
+    "cp_steps",
     "sap_negotiation",
     "sap_offer",
     "seq_flow",
