@@ -79,7 +79,7 @@ class Show:
     def message(self, topic: str, value: dict[str, Any]) -> None:
         """Something the daemon published."""
         parts = topic.split("/")
-        if parts[-1] == "status":
+        if parts[-1] == "status" and value.get("value") == "online":
             self.online.set()
         if len(parts) < 5 or parts[2] != "tap":
             return

@@ -187,16 +187,19 @@ async def listen(port: int, handler: Callable[[str, dict[str, Any]], None], read
     """Subscribe to everything the daemon publishes, for ever: (topic, object)."""
     import aiomqtt
 
-    client = aiomqtt.Client("127.0.0.1", port, identifier="plugtap-demo", protocol=aiomqtt.ProtocolVersion.V311)
+    client = aiomqtt.Client("127.0.0.1", port, identifier="demo-screen", protocol=aiomqtt.ProtocolVersion.V311)
     async with client:
         await client.subscribe("plugtap/demo/#", qos=1)
         ready.set()
         async for message in client.messages:
             payload = message.payload
-            if isinstance(payload, bytes):
-                with contextlib.suppress(ValueError):
-                    value = json.loads(payload)
-                    handler(str(message.topic), value if isinstance(value, dict) else {"value": value})
+            if not isinstance(payload, bytes):
+                continue
+            try:
+                value = json.loads(payload)
+            except ValueError:
+                value = payload.decode(errors="replace")  # the status topic says just online or offline
+            handler(str(message.topic), value if isinstance(value, dict) else {"value": value})
 
 
 async def play_bay(bay: Bay, *, seed: int, until: float = 0.0) -> None:
