@@ -1,14 +1,14 @@
 """Control pilot readings as lines of text, from simple sketches and from files. One reading a line, in one of these forms:
 
 =====================================================  =================================================================
-``CP,123456,9012,-11987,50,10001,1500*4C``             plugtap's own: t in ms, high and low plateau in mV, duty in 0.1 %,
+``CP,123456,9012,-11987,50,10001,1500*34``             plugtap's own: t in ms, high and low plateau in mV, duty in 0.1 %,
 ..                                                     frequency in 0.1 Hz, proximity in ohm (may be left out), XOR of all
 ..                                                     characters before the ``*`` as two hex digits (may be left out)
 ``-11.93 8.97``                                        least and greatest voltage (arduino-controlpilot-observer)
 ``hi=8.97 lo=-11.93 duty=5 freq=1000``                 key=value or key:value, separated by blanks or commas
 ``{"t": 1.5, "hi": 8.97, "lo": -11.93, "duty": 5}``    JSON
 ``{"time": "2026-01-01T00:00:00Z", "state": "B2"}``    JSON with a state instead of levels
-``$AT 03 03 16 0000^1F``                               OpenEVSE: EVSE state, pilot state (hex), ampere, flags
+``$AT 03 03 16 0000^36``                               OpenEVSE: EVSE state, pilot state (hex), ampere, flags
 =====================================================  =================================================================
 
 Keys: `KEYS`. Levels without a unit in their name are volts, duty is percent, freq hertz, t seconds; `time` is RFC 3339 or
@@ -19,9 +19,12 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import msgspec
+
+from plugtap.protocols.items import CP_NO_PWM, CpRecord
+from plugtap.protocols.pilot import BAND, CP_NOMINAL
 
 MAX_LINE = 512
 _MAX_MV = 30_000
@@ -104,7 +107,7 @@ def parse_time(value: _Scalar) -> int | None:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in (None, 'Z', 'z') else zone}")
     except ValueError:
         return None
-    delta = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     whole = (delta.days * 86_400 + delta.seconds) * 1_000_000_000
     return whole + int((fraction or "").ljust(9, "0")) if whole >= 0 else None
 
@@ -222,6 +225,53 @@ def _checked(values: dict[str, float], state: str | None = None, time_ns: int | 
             return None
     rounded = {name: round(value) for name, value in values.items() if name != "t_ms"}
     return TextReading(**rounded, t_ms=values.get("t_ms"), state=state, time_ns=time_ns)
+
+
+def text_record(
+    reading: TextReading, t: int, span: int = 0, source: str = "cp", digit: str = "1"
+) -> CpRecord | None:
+    """The record of a line that covers `span` ns from `t`; None when the line has neither levels nor state.
+
+    A state without levels gets the nominal ones of its letter, marked `CP_NOMINAL`; `digit` (1, 2) is that of a
+    letter without one. Levels far apart without a duty cycle oscillate in a way nobody measured: duty and freq are 0.
+    A duty cycle without frequency is taken as 1 kHz.
+    """
+    flags = 0
+    hi, lo, duty, freq = reading.hi_mv, reading.lo_mv, reading.duty, reading.freq
+    if hi is None:
+        if reading.state is None:
+            return None
+        band = BAND[reading.state[0]]
+        pwm = band.letter in "ABCD" and (reading.state[1:] or digit) == "2"
+        if duty is not None and 0 < duty < 10_000:
+            pwm = band.letter in "ABCD"
+        flags |= CP_NOMINAL
+        hi, lo = band.nominal_mv, BAND["F"].nominal_mv if pwm else band.nominal_mv
+        duty = duty if pwm else None
+    lo = hi if lo is None else lo
+    if duty is not None and 0 < duty < 10_000:
+        freq = 10_000 if freq is None else freq
+    elif duty is None and hi - lo > 3_000:
+        duty = freq = 0
+    else:
+        flags |= CP_NO_PWM
+        lo, freq = hi, 0
+        duty = 10_000 if hi > BAND["E"].high_mv else 0
+    return CpRecord(
+        t=t,
+        number=0,
+        hi_mv=hi,
+        lo_mv=lo,
+        duty=duty,
+        freq=freq,
+        span=span,
+        # an average of the device, not a single cycle that might be a glitch
+        cycles=max(3, span // 1_000_000),
+        flags=flags,
+        pp_mv=reading.pp_mv,
+        pp_ohm=reading.pp_ohm,
+        source=source,
+    )
 
 
 class CpTextCounters(msgspec.Struct):

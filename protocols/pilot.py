@@ -137,6 +137,7 @@ class PilotSettings(msgspec.Struct, frozen=True):
 
     hysteresis_mv: int = 300  # at the borders of LEVEL_BANDS
     cycles: int = 3  # so many cycles in agreement make a state
+    duty_cycles: int = 10  # … and so many another duty cycle of the same state: sampled edges jitter
     cycle_ns: int = 1_000_000
     duty_step: float = 0.5  # % points: a change of at least this is reported
     freq_low: float = 900.0  # Hz: an oscillator outside is no PWM
@@ -260,15 +261,16 @@ class _Channel:
             self._candidate, self._candidate_duty, self._candidate_t = state, r.duty, r.t
             self._candidate_cycles = 0
         self._candidate_cycles += max(r.cycles, r.span // self.settings.cycle_ns)
-        return self._candidate_cycles >= self.settings.cycles
+        return self._candidate_cycles >= (self.settings.duty_cycles if state == self.state else self.settings.cycles)
 
 
 class PilotTracker:
     """Pilot records, and MMEs that carry the pilot, to events: a `Pilot` for every change, a `PilotSample` for every
     reading.
 
-    A change counts when `PilotSettings.cycles` cycles agree, and its event has the time of the first of them; states
-    in MMEs count at once. Each source has its own state. A `Pilot` comes before the sample that made it certain.
+    A change counts when `PilotSettings.cycles` cycles agree (`duty_cycles` for duty alone), and its event has the
+    time of the first of them; states in MMEs count at once. Each source has its own state. A `Pilot` comes before the
+    sample that made it certain.
 
     `duty` and `freq` are NaN where the pilot oscillates and the source does not tell how. MMEs carry the positive
     plateau only: `lo_mv` repeats it there, so that checks of the negative plateau must look at `origin` ``adc``.
