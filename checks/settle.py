@@ -23,8 +23,8 @@ NEAR_END_S = 65.0  # a candidate whose last sign is older than this before the e
 
 
 def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]) -> Finding | None:
-    """The finding that explains why the session did not go well; None where it went well or nothing explains it."""
-    if outcome in ("completed", "paused"):
+    """The finding that explains why the session did not go well; None where it went well, was not shown to its end, or nothing explains it."""
+    if outcome in ("completed", "paused", "incomplete"):
         return None
     end_s = ((session.ended.t if session.ended is not None else session.last_t) - session.start) / SECOND
     candidates = []

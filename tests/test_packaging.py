@@ -51,15 +51,18 @@ def test_wheel_and_sdist_hold_all_and_import(tmp_path: pathlib.Path) -> None:
     )
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     wheel = next(tmp_path.glob("*.whl"))
-    missing = package_files() - set(zipfile.ZipFile(wheel).namelist())
+    with zipfile.ZipFile(wheel) as packed:
+        missing = package_files() - set(packed.namelist())
     assert not missing
-    inside = {name.split("/", 1)[1] for name in tarfile.open(next(tmp_path.glob("*.tar.gz"))).getnames() if "/" in name}
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
+        inside = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
     assert not {f"{folder}/__init__.py" for folder in declared().values()} - inside
     environment = tmp_path / "env"
     venv.create(environment, with_pip=False, system_site_packages=False)
     # The libraries are those of the running environment; plugtap itself only from the wheel.
     target = tmp_path / "target"
-    zipfile.ZipFile(wheel).extractall(target)
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(target)
     libraries = next(p for p in sys.path if p.endswith("site-packages"))
     code = (
         "import sys, pkgutil, importlib; sys.path[:0] = [sys.argv[1]]; sys.path.append(sys.argv[2]);"
@@ -83,5 +86,6 @@ def editable_names() -> set[str]:
 
 def test_every_module_imports() -> None:
     code = "import importlib, sys; [importlib.import_module(n) for n in sys.argv[1:]]"
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code, *sorted(editable_names())], capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, "-W", "error", "-c", code, *sorted(editable_names())]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
