@@ -98,7 +98,11 @@ _json = msgspec.json.Decoder(dict[str, _Scalar])
 def parse_time(value: _Scalar) -> int | None:
     """Nanoseconds since 1970 of an RFC 3339 text (without zone: UTC) or of seconds; None for anything else."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return round(value * 1e9) if math.isfinite(value) and 0 <= value < 9e9 else None
+        if not math.isfinite(value) or not 0 <= value < 9e9:
+            return None
+        # a double holds the seconds of today to a quarter of a microsecond
+        whole = int(value)
+        return whole * 1_000_000_000 + round((value - whole) * 1e6) * 1_000
     match = _RFC3339.match(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -108,8 +112,8 @@ def parse_time(value: _Scalar) -> int | None:
     except ValueError:
         return None
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    whole = (delta.days * 86_400 + delta.seconds) * 1_000_000_000
-    return whole + int((fraction or "").ljust(9, "0")) if whole >= 0 else None
+    seconds = delta.days * 86_400 + delta.seconds
+    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0")) if seconds >= 0 else None
 
 
 def parse_line(line: str) -> TextReading | None:
