@@ -34,8 +34,22 @@ def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks:
             continue
         if end_s - last_t(session, finding) > NEAR_END_S:
             continue
+        if _overcome(session, finding):
+            continue
         candidates.append((check.meta.priority, finding.t, finding.id, finding))
     return min(candidates)[-1] if candidates else None
+
+
+# Families of what comes before the dialogue -> the phase that proves their trouble overcome.
+OVERCOME_BY = {"slac": "matched", "link": "setup", "sdp": "setup", "sap": "setup", "tls": "setup"}
+
+
+def _overcome(session: Session, finding: Finding) -> bool:
+    """Did the session get past what the finding is about, after its last sign?"""
+    phase = OVERCOME_BY.get(finding.check.split("-", 1)[0])
+    if phase is None or phase not in session.phases:
+        return False
+    return (session.phases[phase][0] - session.start) / SECOND > last_t(session, finding)
 
 
 def last_t(session: Session, finding: Finding) -> float:
