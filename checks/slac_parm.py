@@ -303,7 +303,7 @@ class SlacMacMismatch(Check):
         title="A SLAC message names another station than the one that sent it",
         severity="warning",
         class_="normative",
-        effect="stops-charging",
+        effect="degrades",
         side="unknown",
         trigger=("PEV_MAC, EVSE_MAC or SOURCE_ADDRESS differs from the MAC of the frames, or a PEV_ID or EVSE_ID is not 17 zero bytes (info)"),
         cause="The software mixes up the MAC of the host and that of its modem.",

@@ -83,7 +83,7 @@ class InMatched(Check):
         gap="proceed",
         certainty="likely",
         uec="SLACSequenceError",
-        priority=60,
+        priority=90,
         example="Charging at 40 A, then CM_SLAC_PARM.REQ of the same car.",
     )
 
@@ -91,8 +91,10 @@ class InMatched(Check):
     def ended(self, ev: SessionEnded) -> None:
         if self.session.setup_ok:
             self.arm()
-            if ev.how == "new-slac" and ev.t - self.session.last_t <= LINK_LOST_NS:
-                self.fire(ev, f"CM_SLAC_PARM.REQ {seconds(ev.t - self.session.last_t):.1f} s after the last frame of the session.")
+            pause = ev.t - self.session.last_t
+            # negative: the capture's clock was set back in between
+            if ev.how == "new-slac" and 0 <= pause <= LINK_LOST_NS:
+                self.fire(ev, f"CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the session.")
 
 
 @register

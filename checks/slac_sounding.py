@@ -221,7 +221,6 @@ class BatchInterval(Check):
         self.fire(
             frames,
             f"{1000 * seconds(pause):.0f} ms between two sounding messages.",
-            key=op,
             values={"pause": Value(seconds(pause), "s", limit, op)},
             since=frames[0].t,
         )
