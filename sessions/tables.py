@@ -76,7 +76,7 @@ EVSE_FAULT_STATUS = ("EVSE_Malfunction", "EVSE_EmergencyShutdown", "EVSE_Utility
 # … and those by which it announces an ordinary stop.
 EVSE_STOP_STATUS = ("EVSE_Shutdown",)
 # DC_EVErrorCode values that mean no error.
-EV_NO_ERROR = ("NO_ERROR", "NoData", "RESERVED_A", "RESERVED_B", "RESERVED_C")
+EV_NO_ERROR = ("NO_ERROR", "NoData", "Reserved_A", "Reserved_B", "Reserved_C")
 
 # Current above which energy flows, in ampere (proxy of the ChargeX KPI "power started").
 POWER_STARTED_A = 1.0
