@@ -193,8 +193,8 @@ class Analysis:
         result = outcome(session)
         known = self.engine.of(session).findings
         settled, root = settle(session, result, list(known.values()), self._checks)
-        if root is not None and with_root(result, root.class_, root.severity) != result:
-            result = with_root(result, root.class_, root.severity)
+        if root is not None and with_root(result, root.class_) != result:
+            result = with_root(result, root.class_)
             settled, root = settle(session, result, list(known.values()), self._checks)
         for before, after in zip(list(known.values()), settled, strict=True):
             if before is not after:

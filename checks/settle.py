@@ -5,7 +5,7 @@ Failure and deviation are two things. While a session runs, a finding says what 
 * failed: the root is an error that stopped charging; the other candidates point to it.
 * stopped (orderly, no energy): the root keeps its severity and is named as what stopped charging.
 * completed, paused: nothing stopped charging, so no such finding stays above warning.
-* incomplete: the end was not shown; what looked like a stop is a warning.
+* incomplete: the end was not shown; what looked like a stop is a warning, and named as a possible reason if both sides were heard.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NEAR_END_S = 65.0  # a candidate whose last sign is older than this before the e
 
 def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]) -> Finding | None:
     """The finding that explains why the session did not go well; None where it went well, was not shown to its end, or nothing explains it."""
-    if outcome in ("completed", "paused", "incomplete"):
+    if outcome in ("completed", "paused") or (outcome == "incomplete" and not _heard_both(session)):
         return None
     end_s = ((session.ended.t if session.ended is not None else session.last_t) - session.start) / SECOND
     candidates = []
@@ -50,6 +50,10 @@ def _overcome(session: Session, finding: Finding) -> bool:
     if phase is None or phase not in session.phases:
         return False
     return (session.phases[phase][0] - session.start) / SECOND > last_t(session, finding)
+
+
+def _heard_both(session: Session) -> bool:
+    return session.sees("unicast-both" if session.messages else "slac-both")
 
 
 def last_t(session: Session, finding: Finding) -> float:

@@ -52,8 +52,9 @@ def verdict(session: Session, outcome: str | None, root: Finding | None, checks:
     if root is not None:
         meta = checks[root.check].meta
         return Verdict(
-            check=root.check, side=root.side, certainty=root.certainty, summary=root.detail, suggestion=root.fix, uec=meta.uec, possible_mrec=meta.mrec
-        )
+            check=root.check, side=root.side, certainty="possible" if outcome == "incomplete" else root.certainty,
+            summary=root.detail, suggestion=root.fix, uec=meta.uec, possible_mrec=meta.mrec,
+        )  # fmt: skip
     if outcome in ("completed", "paused"):
         return Verdict(side="none", certainty="sure", summary=_health(session, outcome))
     if outcome == "stopped":
@@ -129,7 +130,8 @@ def _incomplete(session: Session) -> Verdict:
     where = DOING.get(session.reached, "")
     if session.ended is not None and session.ended.how != "capture-end":
         return Verdict(
-            side="tap", certainty="sure", summary=f"Nothing more was heard {where}; this tap does not hear both sides, so that says nothing about them.",
+            side="tap", certainty="sure",
+            summary=f"Nothing more was heard {where}; this tap does not hear both sides, so that says nothing about them.",
             suggestion="Use a host tap, a mirror port or a sniffer that hears unicast of both stations.",
         )  # fmt: skip
     return Verdict(side="none", certainty="sure", summary=f"The capture ends {where}; until then nothing shows a failure.")

@@ -95,9 +95,9 @@ def outcome(session: Session) -> str:
     return next(name for name, _, holds in OUTCOMES if holds(session))
 
 
-def with_root(result: str, root_class: str | None, root_severity: str | None) -> str:
-    """The outcome once the checks have named a root: an orderly stop without energy that a proven time-out led to is a failure."""
-    return "failed" if result == "stopped" and root_class == "timeout" and root_severity == "error" else result
+def with_root(result: str, root_class: str) -> str:
+    """The outcome once the checks have named a root: an orderly stop without energy that a time-out led to is a failure."""
+    return "failed" if result == "stopped" and root_class == "timeout" else result
 
 
 def why(session: Session) -> str:

@@ -15,7 +15,8 @@ def test_phases_come_in_order_and_end_where_the_next_begins() -> None:
     session = Lab.good("din-dc").run().session
     names = [p.name for p in session.phases]
     assert names == [
-        "plugged", "slac", "matched", "linked", "sdp", "tcp", "negotiated", "setup", "authorization", "parameters", "cable-check", "pre-charge", "charging",
+        "plugged", "slac", "matched", "linked", "sdp", "tcp", "negotiated", "setup",
+        "authorization", "parameters", "cable-check", "pre-charge", "charging",
     ]  # fmt: skip
     for one, other in zip(session.phases, session.phases[1:], strict=False):
         assert one.end == other.start
