@@ -18,6 +18,7 @@ from plugtap.protocols.archive import ArchiveHeader
 
 _NAME = re.compile(r"(?P<stem>.+-[0-9]{8}T[0-9]{6}Z)(?:-(?P<part>[0-9]+))?\.pcapng\.part")
 
+ALIVE_ITEMS = 1000
 MakeAnalysis = Callable[[AnalysisSettings], Analysis]
 
 
@@ -41,9 +42,9 @@ def open_files(directory: str, tap: str) -> list[str]:
     return sorted(path for path in glob.glob(pattern) if _NAME.fullmatch(os.path.basename(path)))
 
 
-def read_open(path: str, settings: AnalysisSettings, make: MakeAnalysis) -> LeftOpen:
+def read_open(path: str, settings: AnalysisSettings, make: MakeAnalysis, alive: Callable[[], None]) -> LeftOpen:
     """Feed a new Analysis what is in the open file at `path`, with the settings it was written with (`settings` where
-    it has none). Raises OSError."""
+    it has none). `alive` is called now and then, since this may take long. Raises OSError."""
     name = _NAME.fullmatch(os.path.basename(path))
     if name is None:
         raise ValueError(f"{path} is no open archive file")
@@ -53,7 +54,9 @@ def read_open(path: str, settings: AnalysisSettings, make: MakeAnalysis) -> Left
     files = ArchiveFiles([*[file for file in earlier if os.path.exists(file)], path])
     analysis: Analysis | None = None
     latest: dict[str, Output] = {}
-    for item in files:
+    for count, item in enumerate(files):
+        if count % ALIVE_ITEMS == 0:
+            alive()
         if analysis is None:
             analysis = make(_recorded(files.facts.settings, settings))
         for output in analysis.feed(item):

@@ -88,9 +88,10 @@ class TapPipeline:
 
     async def run(self) -> None:
         """Recover, then pump until `stop` or the end of all sources; leaves a complete or a continuable archive."""
-        await self._recover()
+        # What comes during recovery waits in the inbox.
         pumps = [asyncio.create_task(self._pump(source), name=f"{self.name}-{source.name}") for source in self.sources]
         try:
+            await self._recover()
             while not self._stop.is_set() and self._running:
                 await self._turn()
                 for pump in pumps:
@@ -116,7 +117,7 @@ class TapPipeline:
         paths = recovery.open_files(self.archive.directory, self.name) if self._archive_settings.enabled else []
         for path in paths:
             try:
-                left = recovery.read_open(path, self._settings, self._make)
+                left = await asyncio.to_thread(recovery.read_open, path, self._settings, self._make, self._heartbeat)
             except OSError as error:
                 log.error("open archive file can't be read path=%s reason=%r", path, error.strerror)
                 continue
@@ -134,6 +135,9 @@ class TapPipeline:
             self._publish(self.name, left.stem, left.outputs)
         await self.archive.begin()
 
+    def _heartbeat(self) -> None:
+        self.beat = time.monotonic()
+
     async def _pump(self, source: Source) -> None:
         try:
             async for item in source:
@@ -147,7 +151,7 @@ class TapPipeline:
     async def _turn(self) -> None:
         """Take what waits, then tick if that is due."""
         items = await self.inbox.take(BATCH, self._patience())
-        self.beat = time.monotonic()
+        self._heartbeat()
         self._watch_clock(items)
         if self.inbox.full > self._full_told:
             self._full_told = self.inbox.full
