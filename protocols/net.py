@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 import msgspec
-from plugtap.protocols import ethernet, events, icmpv6, ipv6, sdp, tcp, tls, udp, v2gtp
+from plugtap.protocols import ethernet, events, icmpv6, ipv6, sdp, tcp, tcp_header, tls, udp, v2gtp
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.ethernet import Link
 from plugtap.protocols.events import TcpPeer
@@ -137,7 +137,7 @@ class NetDecoder:
         return self._other(frame, link, udp.label(datagram), len(datagram.payload))
 
     def _tcp(self, frame: Frame, link: Link, packet: ipv6.Packet) -> list[Output]:
-        segment = tcp.parse(packet)
+        segment = tcp_header.parse(packet)
         self.counts[f"tcp_checksum_{segment.checksum}"] += 1
         src = TcpPeer(link.src, packet.src, segment.src_port)
         dst = TcpPeer(link.dst, packet.dst, segment.dst_port)
@@ -363,6 +363,6 @@ class _Way:
 
 def _starts_v2gtp(start: bytes) -> bool:
     """Whether a stream starts with a V2GTP header, one of its two version bytes possibly wrong."""
-    if start[:2] == bytes((v2gtp.VERSION, v2gtp.INVERSE)):
+    if start[:2] == v2gtp.START:
         return True
     return len(start) >= DECIDE and (start[0] == v2gtp.VERSION or start[1] == start[0] ^ 0xFF) and start[2] == 0x80

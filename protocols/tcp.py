@@ -1,6 +1,6 @@
 """TCP: segments of all connections become events, and a byte stream for each direction.
 
-Sources: RFC 9293 (header 3.1, sequence numbers 3.4, states 3.3.2, keep-alives 3.8.4). Connections are numbered as
+Sources: RFC 9293 (sequence numbers 3.4, states 3.3.2, keep-alives 3.8.4). Connections are numbered as
 Wireshark's tcp.stream does: in order of their first segment; a SYN with another initial sequence number on a known
 port pair starts a new one.
 
@@ -14,57 +14,14 @@ from collections import OrderedDict, deque
 
 import msgspec
 from plugtap.protocols import events, ipv6
-from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.ethernet import NO_MAC
 from plugtap.protocols.events import TcpPeer
 from plugtap.protocols.reassembly import WRAP, Data, Direction, Hole
-
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+from plugtap.protocols.tcp_header import ACK, FIN, RST, SYN, Segment
 
 DUPLICATE_TIME = 1_000_000  # ns; events.Tcp: the same segment twice within 1 ms was captured twice
 RECENT = 8  # segments of a direction kept to recognise that
 FAR = 1 << 20  # bytes; a V2G connection never has more than a few kilobytes in flight
-
-
-class Segment(msgspec.Struct, frozen=True, gc=False):
-    """A TCP segment. `length` is that of the payload on the wire: more than len(payload) when the capture was cut.
-
-    `checksum` is a CHECKSUM_ constant of ipv6.py, `sum_field` the field itself.
-    """
-
-    src_port: int
-    dst_port: int
-    seq: int
-    ack: int
-    flags: int
-    window: int
-    payload: bytes
-    length: int
-    checksum: str
-    sum_field: int
-
-
-def parse(packet: ipv6.Packet) -> Segment:
-    """The segment in `packet`. Raises DecodeError("tcp", …)."""
-    data = packet.payload
-    if len(data) < 20:
-        raise DecodeError("tcp", len(data), "shorter than a TCP header")
-    offset = (data[12] >> 4) * 4
-    if offset < 20 or offset > len(data):
-        raise DecodeError("tcp", 12, f"header length {offset} in a segment of {len(data)} bytes")
-    payload = data[offset:]
-    return Segment(
-        int.from_bytes(data[0:2], "big"),
-        int.from_bytes(data[2:4], "big"),
-        int.from_bytes(data[4:8], "big"),
-        int.from_bytes(data[8:12], "big"),
-        data[13],
-        int.from_bytes(data[14:16], "big"),
-        payload,
-        len(payload) + packet.missing,
-        ipv6.verify(packet, 16),
-        int.from_bytes(data[16:18], "big"),
-    )
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -288,7 +245,7 @@ def _segment(context: _Context, segment: Segment) -> None:
 def _syn(context: _Context, segment: Segment) -> None:
     """SYN and SYN-ACK; a repeated one is reported again under the same name, so that retries can be counted."""
     direction = context.me.bytes
-    if direction.isn is None:
+    if direction.isn != segment.seq:
         direction.isn = segment.seq
         direction.anchor((segment.seq + 1) % WRAP)
     context.me.window, context.me.ack = segment.window, segment.ack
@@ -437,12 +394,15 @@ def _is_new(connection: Connection, src: TcpPeer, segment: Segment) -> bool:
     me, other = (connection.of_a, connection.of_b) if from_a else (connection.of_b, connection.of_a)
     mine, theirs = me.bytes, other.bytes
     if segment.flags & SYN:
+        if mine.isn == segment.seq:
+            return False
+        if segment.flags & ACK and theirs.isn is not None and segment.ack == (theirs.isn + 1) % WRAP:
+            # What answered before may have been left over from an earlier connection (RFC 9293 3.5.2), unless it brought data.
+            return mine.next > 0
         if mine.isn is not None:
-            return mine.isn != segment.seq
+            return True
         if segment.flags & ACK:
-            answer = theirs.isn is not None and segment.ack == (theirs.isn + 1) % WRAP
-            # Without data it may have been a leftover of the connection before that answered the first SYN (RFC 9293 3.5.2).
-            return mine.next > 0 if answer else mine.anchored or from_a
+            return mine.anchored or from_a
         late = theirs.isn is not None and other.ack == (segment.seq + 1) % WRAP
         return not late or mine.anchored
     if not mine.anchored or segment.flags & RST or segment.checksum == ipv6.CHECKSUM_BAD:

@@ -14,6 +14,7 @@ import msgspec
 
 HEADER = 8
 VERSION, INVERSE = 0x01, 0xFE
+START = bytes((VERSION, INVERSE))
 
 # Payload types: ISO 15118-2 Table 10, DIN SPEC 70121 Table 16, ISO 15118-20 Table 12.
 EXI_TYPES = frozenset({0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8101, 0x8102, 0x8103, 0x8104})
@@ -222,9 +223,9 @@ class Reader:
         buffer = self._buffer
         at = 0
         while True:
-            at = buffer.find(VERSION, at)
+            at = buffer.find(START, at)
             if at < 0:
-                at = len(buffer)
+                at = len(buffer) - buffer.endswith(START[:1])
                 break
             head = bytes(buffer[at : at + HEADER + 1])
             if len(head) <= HEADER and self._prefix(head):
@@ -234,15 +235,13 @@ class Reader:
                 self._consume(at)
                 self._found(t, frame, out, "to the next header")
                 return True
-            at += 1
+            at += len(START)
         self._skipped += at
         self._consume(at)
         return False
 
     def _prefix(self, head: bytes) -> bool:
-        """Whether up to 8 bytes at the end of the buffer may begin a plausible header; the ninth byte decides."""
-        if len(head) >= 2 and head[1] != INVERSE:
-            return False
+        """Whether 2 to 8 bytes at the end of the buffer may begin a plausible header; the ninth byte decides."""
         if len(head) >= 3 and head[2] not in (0x80, 0x81, 0x90):
             return False
         return len(head) < HEADER or (plausible(head, self._max) and head[2] != 0x90)
