@@ -147,8 +147,12 @@ class Tcp(Event, frozen=True, kw_only=True):
 
 
 class Tls(Event, frozen=True, kw_only=True):
-    """A TLS record, or a handshake message in the clear. `kind`: client-hello, server-hello, certificate, certificate-request,
-    alert, change-cipher-spec, handshake, application-data, encrypted. `values`: tls_handshake.py. `version` as on the wire (0x0303), in hellos the negotiated or offered one."""
+    """A TLS record, or a handshake message in the clear.
+
+    `kind`: client-hello, server-hello, certificate, certificate-request, alert, change-cipher-spec, handshake,
+    application-data, encrypted. `version` as on the wire (0x0303), in hellos the negotiated or offered one. `values` of
+    handshake messages: tls_handshake.py; an unreadable one has ``error``.
+    """
 
     kind: str
     stream: int
