@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -33,19 +33,13 @@ class Counters:
         row[what] += n
 
 
+_NAME_FIELD: dict[type[Event], str] = {V2gMessage: "message", Exchange: "name", Mme: "name", Tcp: "kind", PhaseEntered: "phase"}
+
+
 def event_name(event: Event) -> str | None:
     """The name by which handlers narrow an event type."""
-    match event:
-        case V2gMessage():
-            return event.message
-        case Exchange() | Mme():
-            return event.name
-        case Tcp():
-            return event.kind
-        case PhaseEntered():
-            return event.phase
-        case _:
-            return None
+    field = _NAME_FIELD.get(type(event))
+    return None if field is None else getattr(event, field)
 
 
 class _Plan:
@@ -72,19 +66,33 @@ class SessionChecks:
         self.now = session.start
         self.findings: dict[tuple[str, str], Finding] = {}
         self.objects: list[Check | None] = [None] * len(engine.plan.checks)
+        # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
+        self._bound: dict[tuple[type[Event], str | None], list[tuple[Check, Callable[[Any], None]]]] = {}
+        self._disabled = 0
 
     def handle(self, event: Event) -> None:
         """Give one event to every check that asked for it."""
-        routes = self.engine.plan.routes.get(type(event))
-        if routes is None:
-            return
         self.now = max(self.now, event.t)
-        name = event_name(event)
+        if self._disabled != len(self.engine.disabled):
+            self._disabled = len(self.engine.disabled)
+            self._bound.clear()
+        key = (type(event), event_name(event))
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = list(self._methods(*key))
+        for check, method in bound:
+            try:
+                method(event)
+            except Exception as error:  # a check's own fault must not stop the others
+                self.engine.failed(check.meta, error)
+
+    def _methods(self, kind: type[Event], name: str | None) -> Iterator[tuple[Check, Callable[[Any], None]]]:
+        routes = self.engine.plan.routes.get(kind, {})
         for table_key in ("", name) if name else ("",):
             for index, method in routes.get(table_key, ()):
                 check = self._object(index)
                 if check is not None:
-                    self._guarded(check, getattr(check, method), event)
+                    yield check, getattr(check, method)
 
     def _object(self, index: int) -> Check | None:
         check = self.objects[index]
@@ -94,17 +102,11 @@ class SessionChecks:
         if check is None:
             try:
                 check = kind(self)
-            except Exception as error:  # a check's own fault must not stop the others
+            except Exception as error:  # isolation: see handle
                 self.engine.failed(kind.meta, error)
                 return None
             self.objects[index] = check
         return check
-
-    def _guarded(self, check: Check, call: Callable[[Any], None], argument: Any) -> None:
-        try:
-            call(argument)
-        except Exception as error:  # isolation: see above
-            self.engine.failed(check.meta, error)
 
     # -- Context -------------------------------------------------------------------------------------------------
 
@@ -127,7 +129,10 @@ class SessionChecks:
     def _deadline(self, check: Check, call: Timer, t: int) -> None:
         if check.meta.id not in self.engine.disabled and not self.session.closed:
             self.now = max(self.now, t)
-            self._guarded(check, call, t)
+            try:
+                call(t)
+            except Exception as error:  # isolation: see handle
+                self.engine.failed(check.meta, error)
 
     def count(self, meta: Meta, what: str) -> None:
         """Count for `plugtap checks --stats`."""
