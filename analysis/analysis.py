@@ -27,13 +27,14 @@ from plugtap.sessions.tracker import SessionTracker
 
 RELATIVE_BEFORE = 315_532_800 * SECOND  # a clock before 1980 was never set
 MAX_CLOSED = 10_000
+HUSH_NS = 5 * SECOND  # nothing from any source for this long: somebody may have stopped recording
 
 
 class Analysis:
     """One tap's analysis.
 
-    `sources` are the tap's sources in their order (``("plc", "cp")``); others are taken as they appear. `foreign`: the items come from a file plugtap did
-    not write, so silence after the last item proves nothing. `checks` are the registered ones unless given.
+    `sources` are the tap's sources in their order (``("plc", "cp")``); others are taken as they appear. `foreign`: the items come
+    from a file plugtap did not write, so silence after the last item proves nothing. `checks` are the registered ones unless given.
     """
 
     def __init__(
@@ -140,7 +141,9 @@ class Analysis:
             self._order.reset(t)
             self._order.note(source, t)
             self._deliver(Loss(t=t, frame=frame, source=source, kind="clock-jump", detail=f"the clock went back by {back / SECOND:.3f} s"))
-        elif latest is not None and t - latest >= self._gap_ns:
+        elif latest is not None and t - latest >= HUSH_NS:
+            self._tracker.hush(latest, t)
+        if back is None and latest is not None and t - latest >= self._gap_ns:
             # Nothing was heard and nothing proves that anybody listened.
             self._dispatch_rest()
             self._run_timers(latest + 1)

@@ -170,6 +170,7 @@ class Session:
         self.lost_frames = 0
         self.lost_bytes = 0
         self.gaps: list[Loss] = []
+        self.hushes: list[tuple[int, int]] = []  # stretches of 5 s or more without anything from any source
         self.end_cut = False
         self.start_late = True
         self.frames_after = 0  # events of the capture after the pair's last one
@@ -197,6 +198,10 @@ class Session:
     def gap_since(self, t: int) -> bool:
         """Was anything lost at or after `t`?"""
         return any(max(g.t, g.until) >= t for g in self.gaps)
+
+    def hushed(self, since: int, until: int) -> bool:
+        """Was there a stretch within the time in which nothing was heard from anyone? Then silence is a weak proof."""
+        return any(start < until and end > since for start, end in self.hushes)
 
     def remember(self, said: Said) -> None:
         """Keep the message in short; the oldest of the middle go first, so that start and end stay."""

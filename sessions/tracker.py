@@ -42,6 +42,7 @@ from plugtap.sessions.tables import PHASE_OF_RESPONSE
 LINGER_NS = 6 * SECOND  # after its end a session stays open this long for the frames of the close
 PROOF_NS = 5 * SECOND  # a request is unanswered for good when this much of the capture follows it
 MAX_REMEMBERED = 256
+MAX_HUSHES = 64
 
 Timer = Callable[[int], None]
 TimerKey = tuple[str, str, str]
@@ -106,6 +107,12 @@ class SessionTracker:
             case OtherTraffic() | Undecodable():
                 for session in list(self.open.values()):
                     self._notify(session, ev)
+
+    def hush(self, start: int, end: int) -> None:
+        """No source gave anything from `start` to `end`, not even a tick."""
+        for session in self.open.values():
+            if len(session.hushes) < MAX_HUSHES:
+                session.hushes.append((start, end))
 
     def finish(self, t: int, frame: int) -> None:
         """The items have ended: close what is open. What was not seen to end is cut."""
