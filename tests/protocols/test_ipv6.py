@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
 from builders import ALL_NODES, EV, EVSE, Host, ethernet, extension, fragment, frames, icmpv6, ipv6, sdp_request, sdp_response, udp, v2gtp
 from hypothesis import given
@@ -109,6 +110,20 @@ def feed_fragment(reassembler: ip6.Reassembler, offset: int, more: bool, data: b
     return reassembler.feed(t, ip6.parse(ipv6(fragment(17, offset, more, ident) + data, 44)))
 
 
+def test_a_fragment_that_the_capture_cut_is_of_no_use() -> None:
+    packet = ip6.parse(ipv6(fragment(17, 0, True) + bytes(16), 44)[:-3], cut=True)
+    with pytest.raises(DecodeError, match="cut by the snap length"):
+        ip6.Reassembler().feed(0, packet)
+
+
+@pytest.mark.parametrize("inner", [fragment(17, 0, False), extension(44) + fragment(17, 0, False)])
+def test_a_fragment_inside_a_fragment_is_refused(inner: bytes) -> None:
+    following = 44 if len(inner) == 8 else 60
+    packet = ip6.parse(ipv6(fragment(following, 0, False) + inner + b"x", 44))
+    with pytest.raises(DecodeError, match="inside reassembled fragments"):
+        ip6.Reassembler().feed(0, packet)
+
+
 def test_overlapping_fragments_drop_the_packet() -> None:
     reassembler = ip6.Reassembler()
     feed_fragment(reassembler, 0, True, bytes(16))
@@ -203,6 +218,20 @@ def test_neighbour_discovery(body: bytes, kind: str, target: bytes | None, lladd
     assert isinstance(event, events.Neighbor)
     assert (event.kind, event.target, event.lladdr, event.dad) == (kind, target, lladdr, False)
     assert (event.src_mac, event.dst_mac, event.src, event.dst) == (EV.mac, EVSE.mac, EV.ip, EVSE.ip)
+
+
+def test_options_that_the_capture_cut_are_not_missed() -> None:
+    data = icmpv6(discovery(135, TARGET, b"\x01\x01" + EV.mac))
+    [frame] = frames([data[:-3]])
+    [event] = run([msgspec.structs.replace(frame, wire_len=len(data))])
+    assert isinstance(event, events.Neighbor)
+    assert (event.kind, event.target, event.lladdr) == ("NS", TARGET, None)
+
+
+def test_only_so_many_options_are_read() -> None:
+    [event] = run(frames([icmpv6(discovery(135, TARGET, (b"\x0e\x01" + bytes(6)) * 50, b"\x01\x01" + EV.mac))]))
+    assert isinstance(event, events.Neighbor)
+    assert event.lladdr is None
 
 
 def test_duplicate_address_detection() -> None:
@@ -318,6 +347,15 @@ def test_wrong_udp_length(length: int, reason: str) -> None:
     assert isinstance(event, events.Undecodable)
     assert event.layer == "udp"
     assert reason in event.reason
+
+
+def test_a_datagram_shorter_than_its_packet() -> None:
+    datagram = udp(sdp_request())[54:]
+    [event] = run(frames([ethernet(ipv6(datagram + b"padding", 17))]))
+    assert isinstance(event, events.Sdp)
+    [failure] = run(frames([ethernet(ipv6(datagram[:7], 17))]))
+    assert isinstance(failure, events.Undecodable)
+    assert failure.reason == "shorter than a UDP header"
 
 
 @pytest.mark.parametrize(

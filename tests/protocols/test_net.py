@@ -81,6 +81,14 @@ def test_late_messages_of_one_frame_have_different_indexes() -> None:
     assert found == [(4, 0), (5, 0), (5, 1), (7, 0)]
 
 
+def test_the_memory_of_indexes_is_bounded() -> None:
+    talk = Talk()
+    decoder = NetDecoder()
+    for frame in [*talk.open(), *(talk.send(True, v2gtp(exi(n))) for n in range(1500))]:
+        assert all(e.index == 0 for e in raws(decoder.feed(frame, ethernet.parse(frame))))
+    assert len(decoder._indexes) == 1024
+
+
 # --- checksums ----------------------------------------------------------------------------------------------------
 
 

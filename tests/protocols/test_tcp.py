@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from builders import ACK, EV, EVSE, FIN, MS, PSH, Host, Talk, ethernet, exi, frames, ipv6, renumbered, tcp_segment, v2gtp
+from builders import ACK, EV, EVSE, FIN, MS, PSH, SYN, Host, Talk, ethernet, exi, frames, ipv6, renumbered, tcp_segment, v2gtp
 from hypothesis import given
 from hypothesis import strategies as st
 from net_lab import messages, oddities, raws, run, tcp_kinds
 from plugtap.protocols import ethernet as link
 from plugtap.protocols import events, tcp, tcp_header
 from plugtap.protocols import ipv6 as ip6
-from plugtap.protocols.items import Frame
+from plugtap.protocols.items import LINKTYPE_LINUX_SLL, Frame
 from plugtap.protocols.net import Limits, NetDecoder, Output
 
 
@@ -294,6 +294,41 @@ def test_content_that_differs_is_noted_and_the_first_counts() -> None:
     assert messages(out) == [("a", 1), ("b", 2)]
 
 
+def cooked(frame: Frame) -> Frame:
+    """The same frame as the `any` device gives it: no destination address."""
+    header = b"\0\0\0\x01\0\x06" + frame.data[6:12] + b"\0\0" + frame.data[12:14]
+    return msgspec.structs.replace(frame, data=header + frame.data[14:], link=LINKTYPE_LINUX_SLL)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["from the SYN", "from the SYN-ACK"])
+def test_cooked_captures_learn_the_addresses_of_both_ends(first: int) -> None:
+    made = [cooked(f) for f in clean(Talk())[first:]]
+    for raw in raws(run(renumbered(made))):
+        assert {raw.src.mac, raw.dst.mac} <= {EV.mac, EVSE.mac, bytes(6)}
+        if not raw.from_a:
+            assert (raw.src.mac, raw.dst.mac) == (EVSE.mac, EV.mac)
+    nameless = [msgspec.structs.replace(f, data=f.data[:4] + bytes(10) + f.data[14:]) for f in made]
+    assert {e.src.mac for e in raws(run(renumbered(nameless)))} == {bytes(6)}
+
+
+def test_data_in_a_syn() -> None:
+    talk = Talk()
+    made = [talk.segment(True, msg(1), SYN)]
+    talk.seq[0] += 21
+    out = run([*made, talk.synack(), talk.ack(True), talk.send(True, msg(2))])
+    assert messages(out) == [("a", 1), ("a", 2)]
+
+
+def test_an_absurd_acknowledgement_gives_nothing_up() -> None:
+    talk = Talk()
+    made = [*talk.open(), talk.send(True, msg(1))]
+    one, two = talk.send(True, msg(2)), talk.send(True, msg(3))
+    wrong = talk.segment(False, ack=talk.seq[0] + 2**24)
+    out = run(renumbered([*made, two, wrong, one]))
+    assert messages(out) == [("a", 1), ("a", 2), ("a", 3)]
+    assert of_kind(out, "ack-unseen") == of_kind(out, "gap") == []
+
+
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 def test_a_port_pair_used_again_is_a_new_stream(closed: bool) -> None:
     one = Talk()
@@ -353,17 +388,19 @@ def test_the_oldest_idle_connection_is_dropped_and_its_message_reported_cut() ->
     assert [(e.stream, e.kind, e.length) for e in out if isinstance(e, events.V2gtpOddity)] == [(0, "cut", 9)]
 
 
-def test_a_tick_gives_up_a_hole_that_is_too_old() -> None:
+@pytest.mark.parametrize("from_a", [True, False])
+def test_a_tick_gives_up_a_hole_that_is_too_old(from_a: bool) -> None:
     talk = Talk()
     made = talk.open()
-    talk.send(True, msg(1))
-    made = renumbered([*made, talk.send(True, msg(2))])
+    talk.send(from_a, msg(1))
+    made = renumbered([*made, talk.send(from_a, msg(2))])
     decoder = NetDecoder()
     for frame in made:
         assert not raws(decoder.feed(frame, link.parse(frame)))
     assert decoder.tick(made[-1].t + 4_000_000_000, 4) == []
     out = decoder.tick(made[-1].t + 6_000_000_000, 4)
-    assert (tcp_kinds(out), messages(out)) == (["a.gap", "a.data"], [("a", 2)])
+    who = "a" if from_a else "b"
+    assert (tcp_kinds(out), messages(out)) == ([f"{who}.gap", f"{who}.data"], [(who, 2)])
 
 
 def test_the_clock_may_jump_back() -> None:

@@ -143,6 +143,33 @@ def test_alerts() -> None:
     assert fact.values["name"] == "200"
 
 
+def test_heartbeats_are_named_by_their_number() -> None:
+    [fact] = facts(record(24, bytes(5)))
+    assert (fact.kind, fact.values) == ("encrypted", {"content_type": 24})
+
+
+@pytest.mark.parametrize(
+    ("extensions", "field", "value"),
+    [
+        (extension(0, b""), "sni", None),
+        (extension(0, vector(2, b"\x01" + vector(2, b"x"))), "sni", None),
+        (extension(0, vector(2, b"\0" + vector(2, b"\xffx"))), "sni", "\\xffx"),
+        (extension(3, b""), "trusted_ca_keys", []),
+        (extension(3, vector(2, b"\x09")), "error", "tls at 0: trusted_ca_keys identifier type 9"),
+        (extension(10, vector(2, b"\0")), "error", "tls at 3: a list of 2-byte numbers in 1 bytes"),
+    ],
+)
+def test_odd_extensions(extensions: bytes, field: str, value: object) -> None:
+    body = words(0x0303) + RANDOM + b"\0" + vector(2, words(0xC025)) + b"\x01\0" + vector(2, extensions)
+    [fact] = facts(record(22, handshake(1, body)))
+    assert (fact.kind, fact.values[field]) == ("client-hello", value)
+
+
+def test_only_so_many_certificates_are_kept() -> None:
+    [fact] = facts(record(22, handshake(11, vector(3, vector(3, b"der") * 40))))
+    assert (fact.values["count"], len(fact.values["chain"]), len(fact.values["sizes"])) == (40, 16, 40)
+
+
 def test_a_handshake_message_that_is_too_long() -> None:
     data = record(22, b"\x0b\x01\x00\x00" + bytes(60)) + record(22, bytes(30))
     first, second = facts(data, max_handshake=1000)

@@ -58,6 +58,12 @@ def test_segmentation_does_not_matter(cuts: list[int], sizes: list[int]) -> None
     assert numbers(run(*(stream[i : i + 1] for i in range(len(stream))))) == whole
 
 
+def test_the_beginning_of_a_message_in_very_many_segments_stays_known() -> None:
+    long = v2gtp(exi(5, 3000))
+    out = run(A, *(long[i : i + 1] for i in range(len(long))))
+    assert [(m.first_frame, m.frame) for m in out if isinstance(m, Message)] == [(1, 1), (2, 1 + len(long))]
+
+
 # --- loss ---------------------------------------------------------------------------------------------------------
 
 
