@@ -7,7 +7,10 @@ from typing import Any
 
 
 def physical(node: Any) -> float | None:
-    """A PhysicalValueType (DIN, ISO 15118-2: Multiplier, Unit, Value) or RationalNumberType (ISO 15118-20: Exponent, Value) as a float; None if absent or odd."""
+    """A PhysicalValueType (DIN, ISO 15118-2: Multiplier, Unit, Value) or RationalNumberType (ISO 15118-20: Exponent, Value).
+
+    A float in the value's unit; None where it is absent or odd.
+    """
     if isinstance(node, bool):
         return None
     if isinstance(node, int | float):
