@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from plugtap.checks.finding import Finding, Verdict
 from plugtap.sessions.records import Coverage, Ended, PhaseRecord
 

@@ -113,7 +113,8 @@ class Check:
     ) -> None:
         """Say that the condition holds. Findings with the same `key` are one finding whose count rises.
 
-        `since`: when the observation began (ns): a loss after it triggers the gap policy. `t`: the finding's time (a deadline's own time; default now).
+        `since`: when the observation began (ns): a loss after it triggers the gap policy. `t`: the finding's time (a deadline's own;
+        default now).
         """
         events = [evidence] if isinstance(evidence, Event) else list(evidence or ())
         self.ctx.emit(

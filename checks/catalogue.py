@@ -16,6 +16,8 @@ MODULES: tuple[str, ...] = (
     "cp_power",
     "cp_states",
     "cp_steps",
+    "cross_streams",
+    "pp_proximity",
     "sap_negotiation",
     "sap_offer",
     "seq_flow",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+
 from plugtap.checks.base import Check
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta

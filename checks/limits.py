@@ -11,6 +11,7 @@ import importlib.resources
 from collections.abc import Mapping
 
 import msgspec
+
 from plugtap.checks.meta import Limit
 
 COLUMNS = ("name", "value", "unit", "sure", "refs", "source", "why")

@@ -10,12 +10,14 @@ from plugtap.checks.v2g_common import dc_status, failed, limits, ns, processing,
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
 
+PATIENCE = 3  # times the limit: then a stall is said while it goes on
+STOPPED = ("Stop", "Standby")
 AUTHORIZED = ("AuthorizationRes", "ContractAuthenticationRes")
 PARAMETERS = ("ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryRes", "ScheduleExchangeRes")
 
 
 class _Stall(_Pause):
-    """Base: says a stall when the session ends in it or it outlasts the limit; a stall that ends well is information."""
+    """Base: a stall in which the session ends, or that goes on, is a warning; one after which the EV goes on is information."""
 
     limit_name = "stall"
 
@@ -24,33 +26,49 @@ class _Stall(_Pause):
         raise NotImplementedError
 
     def waits(self, response: V2gMessage) -> None:
-        if failed(response_code(response)) or not self.mine(response):
+        if failed(response_code(response)) or not self.mine(response) or self.session.delivery in STOPPED:
             self.last = None
             return
         self.arm()
         limit = self.limit(self.limit_name)
-        self.at(response.t + ns(limit), lambda t: self.stalled(response, t))
+        self.at(response.t + ns(limit * PATIENCE), lambda t: self.stalled(response, t))
 
     def asked(self, response: V2gMessage, request: V2gMessage) -> None:
-        self.evaluated()
+        if request.t - response.t <= ns(self.limit(self.limit_name)) or self.session.hushed(response.t, request.t):
+            self.evaluated()
+        else:
+            self.say(response, request.t, request)
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
         last, self.last = self.last, None
         self.cancel()
-        if last is not None and ev.how == "silence" and ev.by == "EVCC":
-            self.stalled(last, last.t + ns(self.limit(self.limit_name)))
+        if last is None:
+            return
+        # A close on the same connection with nothing missing in its sequence numbers proves the silence before it.
+        limit = ns(self.limit(self.limit_name))
+        closed = ev.how in ("fin", "rst") and ev.t - last.t >= limit
+        if closed or (ev.how == "silence" and ev.by == "EVCC"):
+            self.say(last, max(ev.t, last.t + limit))
 
     def stalled(self, response: V2gMessage, t: int) -> None:
-        """The limit has passed."""
+        """The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end."""
+        if not self.session.hushed(response.t, t):
+            self.say(response, t)
+
+    def say(self, response: V2gMessage, t: int, request: V2gMessage | None = None) -> None:
+        """Fire: the EV went on with `request`, or (None) did not until `t`."""
         limit = self.limit(self.limit_name)
         status = dc_status(response)
         told = ", ".join(str(status[k]) for k in ("EVSEStatusCode", "EVSEIsolationStatus", "EVSENotification") if k in status)
         state = processing(response)
         said = "; ".join(x for x in (f"EVSEProcessing {state}" if state else "", told) if x)
+        text = f"The EV got {response.message} and sent nothing for {seconds(t - response.t):.0f} s" + (f" ({said})" if said else "")
         self.fire(
-            response, f"The EV got {response.message} and sent nothing for {seconds(t - response.t):.0f} s" + (f" ({said})." if said else "."),
-            key=str(response.message), since=response.t, t=t, values={"pause": took(t - response.t, limit, ">=")},
+            [response, request] if request is not None else response,
+            text + (f", then {request.message}." if request is not None else "."),
+            key=f"{response.message} {request is not None}", since=response.t, t=response.t + ns(limit), values={"pause": took(t - response.t, limit, ">=")},
+            severity="info" if request is not None else None, effect="none" if request is not None else None,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 import msgspec
+
 from plugtap.checks.base import Check
 from plugtap.checks.finding import Finding
 from plugtap.sessions.records import SECOND

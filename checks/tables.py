@@ -12,6 +12,7 @@ import importlib.resources
 from collections.abc import Iterator
 
 import msgspec
+
 from plugtap.checks.meta import Limit
 
 SURE = ("confirmed", "single", "heuristic", "unconfirmed")

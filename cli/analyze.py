@@ -7,6 +7,9 @@ import os
 import sys
 from collections.abc import Callable
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.finding import SEVERITIES
 from plugtap.cli.inputs import CaptureItems, settings_for
@@ -15,8 +18,6 @@ from plugtap.hw.files import find_captures
 from plugtap.report import captures, text
 from plugtap.report.captures import CaptureReport
 from plugtap.sessions.records import rfc3339
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 FAIL_ON = ("error", "warning", "failed", "never")
 PROGRESS_FROM = 2_000_000  # bytes: smaller input is read before a bar could be seen

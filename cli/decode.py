@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+
 from plugtap.cli.main import UsageError
 from plugtap.hw.files import read_items
 from plugtap.protocols import exi

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from plugtap.cli.main import UsageError
-from plugtap.sim import stage
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
+
+from plugtap.cli.main import UsageError
+from plugtap.sim import stage
 
 PLAN = [("left", "demo-good"), ("right", "demo-precharge")]
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 import msgspec
+
 from plugtap.cli.main import UsageError
 from plugtap.protocols import exi
 

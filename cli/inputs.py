@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import msgspec
+
 from plugtap.cli.main import UsageError
 from plugtap.config.analysis import AnalysisSettings, decode_settings
 from plugtap.hw.files import ItemReader, read_items

@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from plugtap.cli.main import UsageError
 from plugtap.hw.errors import SourceError
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.record import pcapng
 from plugtap.sim.scenario import Scenario, ScenarioError
-from rich.console import Console
-from rich.table import Table
 
 EXAMPLES = """examples:
   plugtap simulate --list                              what there is: good sessions and named faults

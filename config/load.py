@@ -11,6 +11,7 @@ import typing
 from typing import Any
 
 import msgspec
+
 from plugtap.config.analysis import CheckSettings
 from plugtap.config.errors import ConfigError
 from plugtap.config.settings import NAME_PATTERN, NAME_RULE, FileCapture, Settings, Tap

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
 
 NAME_PATTERN = "^[a-z0-9-]{1,32}$"

@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from plugtap import __version__
 from plugtap.analysis.outputs import FORMAT
 from plugtap.sessions.records import rfc3339
-
-from plugtap import __version__
 
 if TYPE_CHECKING:
     from plugtap.daemon.findings_log import FindingsLog

@@ -9,15 +9,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plugtap.analysis.outputs import Output, SessionReport
-from plugtap.checks.finding import SEVERITIES
-from plugtap.config.errors import ConfigError
-from plugtap.config.settings import Metrics
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from plugtap import __version__
+from plugtap.analysis.outputs import Output, SessionReport
+from plugtap.checks.finding import SEVERITIES
+from plugtap.config.errors import ConfigError
+from plugtap.config.settings import Metrics
 
 if TYPE_CHECKING:
     from plugtap.daemon.findings_log import FindingsLog

@@ -10,6 +10,7 @@ import random
 import ssl
 
 import aiomqtt
+
 from plugtap.config.errors import ConfigError
 from plugtap.config.settings import Mqtt
 from plugtap.daemon.outbox import Message, Outbox

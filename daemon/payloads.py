@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from plugtap.analysis.outputs import FORMAT, Output, SessionReport
 from plugtap.protocols.items import CpRecord
 from plugtap.protocols.pilot import letter_of

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 import msgspec
+
 from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import Output, SessionReport
 from plugtap.config.analysis import AnalysisSettings, decode_settings

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
+from plugtap import __version__
 from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import Output, SessionReport
 from plugtap.checks.catalogue import load
@@ -33,9 +35,8 @@ from plugtap.daemon.sources import tap_sources
 from plugtap.daemon.tap import TapPipeline
 from plugtap.hw.source import wall_clock
 from plugtap.protocols.archive import ArchiveHeader
+from plugtap.protocols.items import CpRecord
 from plugtap.report.redact import KEY_BYTES, Redactor
-
-from plugtap import __version__
 
 log = logging.getLogger("plugtap")
 
@@ -148,6 +149,7 @@ class Service:
             self._publish,
             archive_settings=settings.archive,
             queue_items=settings.tap[name].queue_items,
+            heard_pilot=self._heard_pilot,
         )
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ class Service:
     # -- health ------------------------------------------------------------------------------------------------------
 
     async def _look(self, sinks: Sequence[asyncio.Task[None]]) -> None:
-        """Watchdog, health and pilot topics."""
+        """Watchdog and health."""
         told = 0.0
         fed = 0.0
         status: list[Any] = []
@@ -250,7 +252,6 @@ class Service:
                 if not any(health.stuck(tap) for tap in self.taps):
                     self.notifier.send(WATCHDOG="1")
                 fed = now
-            self._tell_pilot(now)
             changed = [(tap.archive.problem, *(source.up for source in tap.sources)) for tap in self.taps]
             if changed != status or now - told >= self.settings.mqtt.health_seconds:
                 status, told = changed, now
@@ -268,15 +269,12 @@ class Service:
             self._mqtt.retain(f"tap/{tap['tap']}/health", msgspec.json.encode(tap))
         self._mqtt.retain("health", msgspec.json.encode(whole))
 
-    def _tell_pilot(self, now: float) -> None:
+    def _heard_pilot(self, tap: str, record: CpRecord) -> None:
         """The pilot topic follows the state letter at once, and the levels now and then."""
         if self._mqtt is None:
             return
-        for tap in self.taps:
-            if tap.pilot is None:
-                continue
-            state = pilot_state(tap.pilot)
-            before, at = self._pilot_told.get(tap.name, ("", 0.0))
-            if state != before or now - at >= self.settings.mqtt.pilot_seconds:
-                self._pilot_told[tap.name] = (state, now)
-                self._mqtt.retain(f"tap/{tap.name}/pilot", self._payloads.pilot(tap.name, tap.pilot))
+        state, now = pilot_state(record), time.monotonic()
+        before, at = self._pilot_told.get(tap, ("", 0.0))
+        if state != before or now - at >= self.settings.mqtt.pilot_seconds:
+            self._pilot_told[tap] = (state, now)
+            self._mqtt.retain(f"tap/{tap}/pilot", self._payloads.pilot(tap, record))

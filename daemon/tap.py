@@ -58,7 +58,9 @@ class TapPipeline:
         archive_settings: Archive,
         queue_items: int = 20_000,
         clock: Clock = wall_clock,
+        heard_pilot: Callable[[str, CpRecord], None] | None = None,
     ) -> None:
+        """`heard_pilot` is told of every pilot record."""
         self.name = name
         self.sources = tuple(sources)
         self.archive = archive
@@ -76,6 +78,7 @@ class TapPipeline:
         self._make = make
         self._analysis = make(settings)
         self._publish = publish
+        self._heard_pilot = heard_pilot
         self._archive_settings = archive_settings
         self._clock = clock
         self._stop = asyncio.Event()
@@ -170,6 +173,8 @@ class TapPipeline:
                 self.last_item[item.source] = item.t
                 if isinstance(item, CpRecord):
                     self.pilot = item
+                    if self._heard_pilot is not None:
+                        self._heard_pilot(self.name, item)
             self._feed(item)
 
     def _feed(self, item: Item) -> None:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
+
 from plugtap.hw.capture import passes_ccs_filter
 from plugtap.hw.errors import SourceError
 from plugtap.hw.source import Clock, RemoteTime, SourceItem, wall_clock

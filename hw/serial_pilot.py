@@ -7,6 +7,7 @@ import collections
 from collections.abc import Awaitable, Callable, Iterator
 
 import serial  # type: ignore[import-untyped]
+
 from plugtap.hw.pipe import open_path
 from plugtap.hw.source import Clock, SourceItem, wall_clock
 from plugtap.hw.stream import Connection, FdConnection, StreamSource

@@ -31,6 +31,7 @@ import struct
 from collections.abc import Iterable
 
 import msgspec
+
 from plugtap.protocols import capture_blocks as cb
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.items import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+
 from plugtap.protocols.mme_codec import Codec, Layout, fixed, hide_key, take
 
 # The key every HomePlug AV station has out of the box ("HomePlugAV"), and the network it makes.

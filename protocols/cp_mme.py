@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.mme_codec import Codec, fixed
 from plugtap.protocols.mme_names import OUI_DSPACE, OUI_SPIDCOM, OUI_ST

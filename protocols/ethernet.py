@@ -7,6 +7,7 @@ _SLL2.html.
 from __future__ import annotations
 
 import msgspec
+
 from plugtap.protocols import items
 from plugtap.protocols.errors import DecodeError
 

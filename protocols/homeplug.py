@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import Any
 
 import msgspec
+
 from plugtap.protocols import cm_mme, cp_mme, slac, vendor_mme
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.events import Event, Mme

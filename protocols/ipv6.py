@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import msgspec
+
 from plugtap.protocols.errors import DecodeError
 
 HOP_BY_HOP = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+
 from plugtap.protocols import archive
 from plugtap.protocols import capture_blocks as cb
 from plugtap.protocols.errors import DecodeError

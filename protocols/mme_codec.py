@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
+
 from plugtap.protocols.errors import DecodeError
 
 Field = tuple[str, str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 import msgspec
+
 from plugtap.protocols import ethernet, events, icmpv6, ipv6, sdp, tcp, tcp_header, tls, udp, v2gtp
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.ethernet import Link

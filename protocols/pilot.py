@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 import msgspec
+
 from plugtap.protocols.cp_mme import CarriedCp, cp_of
 from plugtap.protocols.events import Event, Mme, Pilot, PilotSample
 from plugtap.protocols.items import CP_GLITCH, CpRecord

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.mme_codec import Codec, Layout, fixed, hide_key, take
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 
 import msgspec
+
 from plugtap.protocols import events, ipv6
 from plugtap.protocols.ethernet import NO_MAC
 from plugtap.protocols.events import TcpPeer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from plugtap.protocols import ipv6
 from plugtap.protocols.errors import DecodeError
 

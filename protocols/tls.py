@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from plugtap.protocols import tls_handshake
 from plugtap.protocols.errors import DecodeError
 

@@ -8,6 +8,7 @@ memory or configuration have names only.
 from __future__ import annotations
 
 import msgspec
+
 from plugtap.protocols.mme_codec import Codec, Layout, fixed, take, text
 from plugtap.protocols.mme_names import OUI_NONE, OUI_QUALCOMM
 

@@ -99,9 +99,11 @@ def edges(x: Samples, settings: WaveformSettings = DEFAULT) -> tuple[Samples, bo
     latest = np.maximum.accumulate(np.where(side != 0, np.arange(len(x)), known[0]))
     side = side[latest]
     before = np.flatnonzero(np.diff(side))
-    step = x[before + 1] - x[before]
-    # slow edges: the crossing may lie a little before the sample pair that passed the threshold
-    return before.astype(np.float64) + np.clip(-x[before] / step, -2.0, 1.0), bool(side[0] > 0)
+    # Half-way between the plateaus: with few samples in an edge, the crossing of 0 V would be guessed too late on one
+    # side and too early on the other whenever the plateaus are not alike, and bend the duty cycle.
+    half = (x[np.maximum(before - 1, 0)] + x[np.minimum(before + 2, len(x) - 1)]) / 2
+    part = (half - x[before]) / (x[before + 1] - x[before])
+    return before.astype(np.float64) + np.clip(part, -1.0, 2.0), bool(side[0] > 0)
 
 
 def pieces(x: Samples, rate_hz: float, settings: WaveformSettings = DEFAULT) -> tuple[list[Piece], int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from plugtap.analysis.outputs import FORMAT, SessionReport
-from plugtap.checks.finding import Finding
 
 from plugtap import __version__
+from plugtap.analysis.outputs import FORMAT, SessionReport
+from plugtap.checks.finding import Finding
 
 
 class CaptureReport(msgspec.Struct, frozen=True, kw_only=True):

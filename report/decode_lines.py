@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from plugtap.protocols.events import Event, Mme, Sdp, TcpPeer, V2gMessage
 from plugtap.sessions.records import SECOND, rfc3339
 from plugtap.sessions.session import Session

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from plugtap.analysis.outputs import SessionReport
-from plugtap.checks.finding import Finding
-from plugtap.report.captures import CaptureReport
-from plugtap.sessions.records import PHASES
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from plugtap.analysis.outputs import SessionReport
+from plugtap.checks.finding import Finding
+from plugtap.report.captures import CaptureReport
+from plugtap.sessions.records import PHASES
 
 OUTCOME_STYLE = {
     "completed": ("✔", "bold green"),

@@ -26,6 +26,7 @@ from plugtap.protocols.events import (
     V2gMessage,
     V2gtpOddity,
 )
+from plugtap.protocols.pilot import CP_NOMINAL
 from plugtap.sessions import slac_facts, v2g_facts
 from plugtap.sessions.notices import (
     Exchange,
@@ -102,7 +103,8 @@ class SessionTracker:
                 self._loss(ev)
             case PilotSample():
                 for session in list(self.open.values()):
-                    session.seen.add("pilot-cycles" if ev.origin == "adc" else "pilot-states")
+                    # levels that nobody measured tell the state, not the cycles
+                    session.seen.add("pilot-cycles" if ev.origin == "adc" and not ev.flags & CP_NOMINAL else "pilot-states")
                     self._notify(session, ev)
             case OtherTraffic() | Undecodable():
                 for session in list(self.open.values()):

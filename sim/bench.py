@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from plugtap.protocols.items import CpRecord, Frame, Item, TapEvent, Tick
 from plugtap.sim.kernel import SECOND, World, seconds
 from plugtap.sim.line import Line

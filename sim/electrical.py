@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 
 import msgspec
+
 from plugtap.sim.kernel import SECOND, World
 
 OFF, ISOLATION, PRECHARGE, CURRENT = "off", "isolation", "pre-charge", "current"

@@ -17,7 +17,7 @@ from plugtap.sim.node import Node
 from plugtap.sim.settings import NAMESPACES, EvSettings
 from plugtap.sim.slac_ev import SlacEv
 from plugtap.sim.tcp import Closed, Connection
-from plugtap.sim.v2g import Assembler, Content, name_and_body, schema_for
+from plugtap.sim.v2g import Assembler, Content, name_and_body, number, schema_for
 
 if TYPE_CHECKING:
     from plugtap.sim.pair import Pair
@@ -38,6 +38,7 @@ class Ev:
         self.power = pair.power
         self.node = Node(pair.world, pair.ev_station, settings.tcp, self.name)
         self.node.send_named = lambda name, frame: pair.send_frame(pair.ev_station, name, frame)
+        self.node.learns_macs = settings.learns_macs
         self.slac = SlacEv(self)
         self.steps = Steps(self)
         self.steps20 = Ev20(self)
@@ -49,6 +50,8 @@ class Ev:
         self.tuple_id = 1
         self.profile_power = 10000.0
         self.meter_info: Content = {}
+        self.evse_max_a = 1e9
+        self.evse_max_w = 1e9
         self.wants_stop = False
         self.stop_asked = 0  # responses since the charger asked to stop
         self.outcome = ""
@@ -73,13 +76,23 @@ class Ev:
         yield seconds(s.plug_delay)
         self.pilot.ev("B")
         self.pair.event("plug")
-        yield from self._attempts()
+        yield from self._basic() if s.basic else self._attempts()
         if s.stay_plugged:
             return
         yield seconds(s.unplug_after)
         self.pair.ev_modem.forget()
         self.pilot.ev("A")
         self.pair.event("unplug")
+
+    def _basic(self) -> Script[None]:
+        """Charging by duty alone (IEC 61851-1): C while the duty offers a current."""
+        while not (self.pilot.drive == "pwm" and 8 <= self.pilot.duty <= 97):
+            yield 100 * MS
+        yield SECOND
+        self.pilot.ev("C")
+        yield seconds(self.settings.charge_time)
+        self.pilot.ev("B")
+        yield SECOND
 
     def _attempts(self) -> Script[None]:
         s = self.settings
@@ -100,7 +113,8 @@ class Ev:
         self.outcome = ""
         try:
             if not self.resuming:
-                yield from self._wait_for_pwm()
+                if self.settings.wait_pwm:
+                    yield from self._wait_for_pwm()
                 yield seconds(self.settings.slac_delay)
                 if not (yield from self.slac.match()):
                     raise Over("no-match")
@@ -259,10 +273,15 @@ class Ev:
         header: Any = content.get("V2G_Message", {}).get("Header") or body.get("Header") or {}
         if name == "SessionSetupRes":
             self.session_id = header.get("SessionID", self.session_id)
+        limits = body.get("DC_EVSEChargeParameter", body)
+        self.evse_max_a = number(limits["EVSEMaximumCurrentLimit"]) if "EVSEMaximumCurrentLimit" in limits else self.evse_max_a
+        self.evse_max_w = number(limits["EVSEMaximumPowerLimit"]) if "EVSEMaximumPowerLimit" in limits else self.evse_max_w
         if "MeterInfo" in body:
             self.meter_info = body["MeterInfo"]
         for key in ("DC_EVSEStatus", "AC_EVSEStatus", "EVSEStatus"):
             status = body.get(key)
+            if isinstance(status, dict) and status.get("EVSEIsolationStatus") == "Fault":
+                raise Over("failed", "isolation fault")
             if isinstance(status, dict) and (
                 status.get("EVSENotification") in ("StopCharging", "Terminate") or status.get("EVSEStatusCode") in STOPPED
             ):
@@ -354,13 +373,23 @@ class Ev:
             self.pilot.ev("A")
             self.pair.event("unplug")
 
-    def toggle(self, times: int, duration: float = 0.3) -> Script[None]:
+    def toggle(self, times: int) -> Script[None]:
         """B-C-B on the pilot: wakes a charger, or proves which cable this is (ISO 15118-3)."""
+        duration = self.settings.toggle_time
         for _ in range(times):
             self.pilot.ev("C")
             yield seconds(duration)
             self.pilot.ev("B")
             yield seconds(duration)
+
+    def wanted_current(self) -> float:
+        """What the battery takes now, and no more than the charger announces."""
+        battery = self.power.battery
+        volts = max(1.0, battery.open_voltage())
+        wish = min(battery.max_a, battery.max_w / volts if battery.max_w else 1e9)
+        if self.settings.respects_limits:
+            wish = min(wish, self.evse_max_a, self.evse_max_w / max(volts, self.power.voltage))
+        return wish
 
     def precharge_target(self) -> float:
         """The voltage the EV asks for in pre-charge."""

@@ -191,7 +191,7 @@ class Ev20:
         ev, s = self.ev, self.ev.settings
         battery = ev.power.battery
         dynamic = s.control_mode == "dynamic"
-        amperes = min(battery.max_a, battery.max_w / battery.open_voltage()) * share
+        amperes = ev.wanted_current() * share
         display = {"PresentSOC": int(battery.soc), "ChargingComplete": False}
         if self.dc:
             if dynamic:

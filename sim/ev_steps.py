@@ -131,8 +131,7 @@ class Steps:
             elapsed = ev.world.now - self.loop_started
             if s.energy == "dc":
                 ramp = min(1.0, elapsed / max(1, seconds(s.ramp)))
-                battery = ev.power.battery
-                amperes = min(battery.max_a, battery.max_w / battery.open_voltage() if battery.max_w else 1e9) * ramp
+                amperes = ev.wanted_current() * ramp
                 answer = yield from self._ask(requests.current_demand(ev, amperes), s.loop, s.loop_timeout)
             else:
                 answer = yield from self._ask(requests.charging_status(ev), s.loop * 5)
@@ -202,6 +201,22 @@ class Steps:
         """One PreChargeReq, whatever comes back."""
         yield from self._ask(requests.precharge(self.ev))
         self.ev.power.contactor(True)
+
+    def step_cable_check_once(self) -> Script[None]:
+        """One CableCheckReq, whatever comes back."""
+        yield from self._ask(requests.cable_check(self.ev))
+
+    def step_authorization_once(self) -> Script[None]:
+        """One authorization request, whatever comes back."""
+        yield from self._ask(requests.authorization(self.ev))
+
+    def step_status_once(self) -> Script[None]:
+        """A ChargingStatusReq, wherever that is."""
+        yield from self._ask(requests.charging_status(self.ev))
+
+    def step_doze(self) -> Script[None]:
+        """The EV takes its time: 45 s."""
+        yield seconds(45)
 
     def step_demand_once(self) -> Script[None]:
         """One CurrentDemandReq of 0 A."""

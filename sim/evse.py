@@ -34,6 +34,8 @@ class Evse:
         self.power = pair.power
         self.node = Node(pair.world, pair.evse_station, settings.tcp, self.name)
         self.node.send_named = lambda name, frame: pair.send_frame(pair.evse_station, name, frame)
+        self.node.learns_macs = settings.learns_macs
+        self.node.answers_neighbors = settings.answers_neighbors
         self.slac = SlacEvse(self)
         self.chance = pair.world.chance(self.name)
         self.server = Server(self)
@@ -96,6 +98,21 @@ class Evse:
                 self.pilot.fault("F")
                 yield seconds(s.ef_step)
                 self.pwm(s.duty)
+        if s.basic_after:
+            yield seconds(s.basic_after)
+            if not self.slac.runs:
+                yield from self._to_nominal()
+
+    def _to_nominal(self) -> Script[None]:
+        """The car does not speak: charge by duty, by the way the standard (or the scenario) says."""
+        s = self.settings
+        if s.basic_path == "ef":
+            self.pilot.fault("F")
+            yield seconds(4.2)
+        elif s.basic_path == "x1":
+            self.pwm(100)
+            yield seconds(3.2)
+        self.pwm(s.nominal_duty)
 
     def armed(self) -> bool:
         """Whether SLAC is answered now: the plug is in, 5 % is on, and the modem is ready."""

@@ -150,7 +150,8 @@ class Server:
         yield seconds(s.latency)
         offers = sorted(body.get("AppProtocol", []), key=lambda offer: offer["Priority"])
         spoken = {NAMESPACES[name][0]: name for name in s.protocols}
-        chosen = next((offer for offer in offers if offer["ProtocolNamespace"] in spoken), None)
+        common = [offer for offer in offers if offer["ProtocolNamespace"] in spoken]
+        chosen = common[-1 if s.prefer_last else 0] if common else None
         if chosen is None:
             self.last = "failed"
             if s.silent_negotiation:

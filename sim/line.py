@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+
 from plugtap.sim import mme
 from plugtap.sim.kernel import MS, Mailbox, World
 from plugtap.sim.wire import ETHERTYPE_HOMEPLUG

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 import msgspec
+
 from plugtap.sim import mme
 from plugtap.sim.kernel import MS, SECOND, World
 from plugtap.sim.line import Line, Station

@@ -24,6 +24,7 @@ class Node:
         self.name = name
         self.up = False
         self.answers_neighbors = True
+        self.learns_macs = False
         self.send_named: Callable[[str, bytes], None] = lambda name, frame: station.send(frame)
         self._chance = world.chance(f"{name}/node")
         self._neighbors: dict[bytes, bytes] = {}
@@ -76,6 +77,11 @@ class Node:
         self._neighbors[ip] = mac
         for build in self._pending.pop(ip, []):
             self.station.send(build(mac))
+
+    def _noticed(self, packet: wire.Packet) -> None:
+        """Traffic tells nothing about neighbours (RFC 4861), except to a sloppy stack."""
+        if self.learns_macs:
+            self._neighbors.setdefault(packet.src, packet.src_mac)
 
     # -- UDP -----------------------------------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class Node:
             sport, dport = int.from_bytes(packet.body[0:2], "big"), int.from_bytes(packet.body[2:4], "big")
             handler = self._udp.get(dport)
             if handler is not None and packet.dst in (self.ip, wire.ALL_NODES):
-                self._neighbors.setdefault(packet.src, packet.src_mac)
+                self._noticed(packet)
                 handler(packet, sport, dport, packet.body[8:])
         elif packet.next_header == wire.NEXT_TCP and packet.dst == self.ip:
             self._tcp(packet)
@@ -156,7 +162,7 @@ class Node:
             return
         target = body[8:24]
         if body[0] == wire.NEIGHBOR_SOLICITATION and target == self.ip and packet.src != wire.UNSPECIFIED:
-            self._neighbors.setdefault(packet.src, packet.src_mac)
+            self._learn(packet.src, packet.src_mac)
             if self.up and self.answers_neighbors:
                 answer = wire.neighbor_advertisement(self.mac, self.ip, packet.src_mac, packet.src, self.mac)
                 self.world.later(self._chance.randrange(100_000, 600_000), lambda: self.send_named("NA", answer))
@@ -167,7 +173,7 @@ class Node:
         segment = wire.read_tcp(packet.body)
         if segment is None:
             return
-        self._neighbors.setdefault(packet.src, packet.src_mac)
+        self._noticed(packet)
         connection = self._connections.get((segment.dport, packet.src, segment.sport))
         if connection is not None and connection.state != "closed":
             connection.receive(segment)

@@ -10,12 +10,13 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+
 from plugtap.sim import mme, wire
 from plugtap.sim.deviate import Action, Change, altered, apply_path, flipped, in_range, patched
 from plugtap.sim.electrical import OFF, Battery, Power, Supply
 from plugtap.sim.ev import Ev
 from plugtap.sim.evse import Evse
-from plugtap.sim.kernel import MS, World, seconds
+from plugtap.sim.kernel import MS, Script, World, seconds
 from plugtap.sim.line import Line, Station
 from plugtap.sim.modem import Modem, ModemSettings
 from plugtap.sim.pilot import Pilot, PilotSettings
@@ -149,7 +150,7 @@ class Pair:
             content = {name: {"Header": {**own, **header}, **{k: v for k, v in body.items() if k != "Header"}}}
         else:
             content = {"V2G_Message": {"Header": header, "Body": {name: body}}}
-        payload = self.codec.encode(schema, content)
+        payload = bytes.fromhex("80") if any(c.exi for c in changes) else self.codec.encode(schema, content)
         kind, version, inverse, length = PAYLOAD_TYPE[schema], 0x01, 0xFE, None
         for change in changes:
             payload = bytes.fromhex(change.exi) if change.exi else payload
@@ -228,10 +229,16 @@ def _foreign(pair: Pair, what: str) -> None:
         station.send(wire.udp(station.mac, wire.multicast_mac(group), node.ip, group, 5353, 5353, query))
     elif what == "ipv4":
         station.send(wire.ethernet(wire.BROADCAST, station.mac, 0x0806, bytes.fromhex("0001080006040001") + station.mac + bytes(16)))
-    elif what == "mme-noise":
-        station.send(mme.build(wire.BROADCAST, station.mac, 0x6014, bytes(40)))
     else:
         raise ValueError(f"no such foreign traffic: {what}")
+
+
+def _noise(pair: Pair, count: int) -> Script[None]:
+    """A powerline adapter in the same house, 25 management messages a second."""
+    station = pair.line.join("adapter", "SECC", bytes.fromhex("02530000aa01"), bytes.fromhex("02530000aa02"), 99)
+    for _ in range(count):
+        station.send(mme.build(wire.BROADCAST, station.mac, 0x6018, bytes(40)))
+        yield 40 * MS
 
 
 VERBS: dict[str, Any] = {
@@ -251,6 +258,12 @@ VERBS: dict[str, Any] = {
     "secc-stop": lambda pair, value: pair.evse.begin_stop(value or ""),
     "emergency": lambda pair, value: pair.evse.emergency(value or "EVSE_EmergencyShutdown"),
     "foreign": _foreign,
+    "mme-noise": lambda pair, value: pair.world.spawn(_noise(pair, int(value or 100)), "noise"),
+    "ev-parm": lambda pair, value: pair.send_mme(
+        pair.ev_station, wire.BROADCAST, mme.SLAC_PARM, mme.slac_parm_req(bytes.fromhex("5155455354494F4E"))
+    ),
+    "secc-window": lambda pair, value: pair.evse.connection and pair.evse.connection.set_window(int(value)),
+    "ev-window": lambda pair, value: pair.ev.connection and pair.ev.connection.set_window(int(value)),
 }
 
 __all__ = ["VERBS", "Pair", "PairSettings", "apply_path"]

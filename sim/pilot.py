@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+
 from plugtap.protocols.items import CP_CLIPPED, CP_DIODE_SUSPECT, CP_NO_PWM, CpRecord
 from plugtap.sim.kernel import MS, World
 

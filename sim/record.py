@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+
+from plugtap import __version__
 from plugtap.protocols.archive import ArchiveEncoder, ArchiveHeader
 from plugtap.protocols.items import CpRecord, Frame, Item
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.kernel import SECOND
 from plugtap.sim.scenario import Scenario
-
-from plugtap import __version__
 
 
 class Capture(msgspec.Struct, frozen=True):

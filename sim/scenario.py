@@ -22,6 +22,7 @@ from importlib import resources
 from typing import Any
 
 import msgspec
+
 from plugtap.sim.bench import Bench, BenchSettings
 from plugtap.sim.deviate import Action, Change
 from plugtap.sim.electrical import Battery, Supply

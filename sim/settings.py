@@ -6,6 +6,7 @@ The defaults' timing follows what was measured on real cars and chargers (docs/b
 from __future__ import annotations
 
 import msgspec
+
 from plugtap.sim.tcp import TcpSettings
 
 NAMESPACES = {
@@ -28,6 +29,8 @@ class EvSettings(msgspec.Struct, forbid_unknown_fields=True):
     # plug and SLAC
     plug_delay: float = 1.0  # from the start of the scenario until the plug is in
     slac_delay: float = 0.9  # from 5 % PWM to CM_SLAC_PARM.REQ
+    wait_pwm: bool = True  # False: SLAC without regard to the pilot
+    basic: bool = False  # a car without high-level communication: state C as soon as the duty gives a current
     slac_runs: int = 3  # whole rounds tried before giving up
     slac_wait: float = 0.6  # between rounds
     slac_restart_after: str = ""  # restart with a new RunID once, after this message was sent
@@ -45,8 +48,11 @@ class EvSettings(msgspec.Struct, forbid_unknown_fields=True):
     run_id: str = ""  # hex; empty: random
     validate: bool = False
     toggles: int = 2
+    toggle_time: float = 0.3  # of each state
+    choose_worst: bool = False  # match with the charger that is heard worst
     take_foreign_match: bool = False
     amp_map: bool = False
+    learns_macs: bool = False  # takes MACs from any traffic instead of neighbour discovery
     set_key: bool = True
     # link, SDP, TCP
     link_poll: float = 0.25
@@ -81,6 +87,7 @@ class EvSettings(msgspec.Struct, forbid_unknown_fields=True):
     precharge_target: float = 0.0  # 0: the battery's voltage
     charge_time: float = 20.0  # seconds in the loop before the EV stops
     target_soc: float = 100.0
+    respects_limits: bool = True  # asks for no more than the charger announces
     ramp: float = 1.5  # seconds from 0 A to the target
     bulk_soc: int = 80
     full_soc: int = 100
@@ -116,12 +123,15 @@ class EvseSettings(msgspec.Struct, forbid_unknown_fields=True):
     din_evseid: str = "00"
     protocols: tuple[str, ...] = ("iso20-dc", "iso20-ac", "iso2", "din")  # spoken; the EV's priority decides
     energy: str = "dc"
+    prefer_last: bool = False  # takes the offer of lowest priority
     silent_negotiation: bool = False  # no common protocol: close without Failed_NoNegotiation
     # pilot
     b_to_pwm: float = 0.6  # plug to 5 % PWM
     duty: float = 5.0
     nominal_duty: float = 0.0  # AC with HLC: the duty after authorisation (0: 5 % all the time)
     x1_after: float = 0.3  # end of communication to PWM off
+    basic_after: float = 0.0  # no SLAC by then: nominal duty …
+    basic_path: str = "ef"  # … by way of F (ef), X1 (x1) or at once (direct)
     ef_step: float = 0.0  # an E/F step of so many seconds if no SLAC came …
     ef_after: float = 12.0  # … this long after 5 %
     # SLAC
@@ -138,6 +148,8 @@ class EvseSettings(msgspec.Struct, forbid_unknown_fields=True):
     nid: str = ""  # hex; empty: derived from the key
     char_constant: int = -1  # report this in every group
     answer_validate: int = 2  # result of the second CM_VALIDATE.CNF
+    learns_macs: bool = False  # takes MACs from any traffic instead of neighbour discovery
+    answers_neighbors: bool = True
     answer_foreign: bool = False  # a neighbour that answers EVs that are not its own
     # SDP, TCP
     sdp: bool = True

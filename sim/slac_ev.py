@@ -56,7 +56,7 @@ class SlacEv:
         if not results:
             return False
         yield seconds(s.match_delay)
-        chosen = min(results, key=lambda mac: results[mac])
+        chosen = (max if s.choose_worst else min)(results, key=lambda mac: results[mac])
         key = yield from self._matching(chosen)
         if key is None:
             return False

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.live import CapturePipe, FrameSink, LiveError, PilotPipe, PilotPort, PilotSink, Veth, play
 

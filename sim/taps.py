@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+
 from plugtap.protocols.items import Frame, TapEvent
 from plugtap.sim import mme
 from plugtap.sim.kernel import World, seconds

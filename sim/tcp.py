@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+
 from plugtap.sim.kernel import MS, SECOND, Mailbox, Timer, World
 from plugtap.sim.wire import ACK, FIN, PSH, RST, SYN, Segment
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+
 from plugtap.protocols.items import LINKTYPE_ETHERNET, Frame
 
 MS = 1_000_000

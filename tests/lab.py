@@ -24,6 +24,7 @@ from typing import Any
 from lab_camera import SECOND, START, Camera, Step, moved
 from lab_good import GOOD, NAMESPACE, SESSION_ID, Tree
 from lab_wire import EV_MAC, EVSE_MAC, Host
+
 from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding

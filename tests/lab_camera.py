@@ -27,6 +27,7 @@ from lab_wire import (
     udp,
     v2gtp,
 )
+
 from plugtap.protocols.exi import encode
 from plugtap.protocols.items import CpRecord, Frame, Item, Tick
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugtap.protocols.exi.result import Content, Decoded
-from plugtap.protocols.exi.tables import grammar
+from plugtap.protocols.exi.tables import grammar, loaded
 
 MAX_DEPTH = 40
 """Elements in elements: the deepest message has less than half of that."""
@@ -25,7 +25,7 @@ def decode_message(
     Raises DecodeError (layer ``exi``, offset in bits, `path` of the elements entered, `partial` content), and
     ValueError for an unknown schema. Source: EXI 1.0 as profiled in ISO 15118-2 7.9.1 and ISO 15118-20 7.9.
     """
-    decoded: Decoded = grammar(schema).decode(data, max_depth, max_entries)
+    decoded: Decoded = (loaded.get(schema) or grammar(schema)).decode(data, max_depth, max_entries)
     return decoded
 
 

@@ -6,7 +6,8 @@ cimport cython
 cdef int FIRST, START, CONTENT
 cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED, SE_NUMBER
 cdef int ENUM, BOOLEAN, NBIT, UINT, INT, HEX, BASE64, STRING
-cdef int MAX_GROUPS, EASY
+cdef int MAX_GROUPS, EASY, TABLE_WIDTH, USUAL_DEPTH
+cdef object MISS
 cdef Production END
 cdef const unsigned char *DIGITS
 
@@ -14,16 +15,20 @@ cdef class Value:
     cdef public int kind, width, size
     cdef public tuple values
     cdef public object low, high
+    cdef dict _tables
+    cpdef bint easy(self) except -1
+    cpdef tuple table(self, int lead)
 
 cdef class Production:
-    cdef public int op, slot, limit, signed, size, width
+    cdef public int op, slot, limit, width
     cdef public bint many
-    cdef public unsigned int mask
+    cdef public unsigned int mask, guard
     cdef public str key
-    cdef public tuple values
+    cdef public tuple table
     cdef public Type type
     cdef public Value value
     cdef public State start, next, full
+    cpdef Production fast(self, int lead)
 
 cdef class State:
     cdef public int kind, count, width
@@ -45,7 +50,7 @@ cdef class Reader:
     cdef public Py_ssize_t end, pos, top
     cdef unsigned long long acc
     cdef public str key
-    cdef public int max_depth, max_entries, entries
+    cdef public int max_depth, max_entries, entries, depth
     cdef public list notes, literals, outs, opened
 
     @cython.locals(start=Py_ssize_t, size=Py_ssize_t, i=Py_ssize_t, word="unsigned long long")
@@ -64,7 +69,9 @@ cdef class Reader:
     cdef bytes octets(self, Py_ssize_t count)
     @cython.locals(pos=Py_ssize_t)
     cdef Py_ssize_t skip(self, Py_ssize_t count) except -1
-    @cython.locals(i=Py_ssize_t, byte="unsigned int", raw=bytearray, target="unsigned char *")
+    @cython.locals(
+        start=Py_ssize_t, shift=int, i=Py_ssize_t, byte="unsigned int", raw=bytearray, target="unsigned char *"
+    )
     cdef str hexadecimal(self, Py_ssize_t count)
     @cython.locals(start=Py_ssize_t, length=Py_ssize_t, text=str)
     cdef str string(self, int slot)
@@ -83,13 +90,18 @@ cdef class Reader:
     cdef object escape(self, State state, int code, dict out)
     cpdef dict root(self, Production p)
     @cython.locals(
-        outs=list, opened=list, pos=Py_ssize_t, begin=Py_ssize_t, after=Py_ssize_t, top=Py_ssize_t,
-        acc="unsigned long long", careful=bint, lead=int, code="unsigned int", group="unsigned int",
-        low="unsigned int", op=int, p=Production,
+        outs=list, opened=list, depth=int, pos=Py_ssize_t, begin=Py_ssize_t, after=Py_ssize_t, top=Py_ssize_t,
+        acc="unsigned long long", careful=bint, code="unsigned int", number=int, low="unsigned int",
+        unusual="unsigned int", op=int, p=Production, after_it=State,
     )
     cdef object element(self, State state, dict out)
+    cdef object other(self, int op, Production p, int slot, dict out)
+    cdef object deeper(self, Py_ssize_t pos, str key)
     @cython.locals(entries=list)
-    cdef object append(self, dict out, Production p, object value)
+    cdef State append(self, dict out, Production p, object value)
+
+@cython.locals(word="unsigned long long")
+cdef inline unsigned long long load(const unsigned char *buffer, Py_ssize_t i) noexcept
 
 cdef class Grammar:
     cdef public str schema

@@ -9,7 +9,7 @@ How it is made fast, in both builds:
 - The stream is read through a window: `acc` holds the bits that end at bit `top`, so reading is one shift and one
   mask. C takes a window of 64 bits, plain Python one of WINDOW bytes.
 - An element of simple type is three events (SE, CH, EE) whose codes are zeros unless something unusual comes. They
-  are read together with the value, and one comparison covers them. When it fails, the same place is read again
+  are read together with the value, and one look-up or comparison covers them. When it fails, the same place is read again
   step by step (`careful`), which finds out what is there.
 - Nesting is two lists, not recursion.
 
@@ -73,13 +73,16 @@ VALUE_KINDS = {
 WINDOW = 48  # bytes of the plain build's window
 MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
 DIGITS = b"0123456789ABCDEF"
+TABLE_WIDTH = 8  # bits of a value that is looked up together with the codes around it
+USUAL_DEPTH = 8  # open elements that there is room for from the start
+MISS = object()
 EASY = 1 << 14  # integers of up to two groups are below this
 
 
 class Value:
     """A simple type. `values` lists what a fixed-width code stands for; `low` and `high` bound a number or a length."""
 
-    __slots__ = ("high", "kind", "low", "size", "values", "width")
+    __slots__ = ("_tables", "high", "kind", "low", "size", "values", "width")
 
     def __init__(self, kind: int, width: int, values: tuple[Any, ...], low: int | None, high: int | None) -> None:
         self.kind = kind
@@ -88,31 +91,49 @@ class Value:
         self.size = len(values)
         self.low = low
         self.high = high
+        self._tables: dict[int, tuple[Any, ...]] = {}
+
+    def easy(self) -> bool:
+        """An integer type whose bounds hold for every number of up to two groups."""
+        if self.kind not in (UINT, INT):
+            return False
+        least = -EASY if self.kind == INT else 0
+        return (self.low is None or self.low <= least) and (self.high is None or self.high >= EASY - 1)
+
+    def table(self, lead: int) -> tuple[Any, ...]:
+        """The value for each pattern of (event code,) CH, value, EE; MISS for all that are unusual."""
+        if lead not in self._tables:
+            patterns: list[Any] = [MISS] * (1 << (self.width + 2 + lead))
+            patterns[: 2 * self.size : 2] = list(self.values)
+            self._tables[lead] = tuple(patterns)
+        return self._tables[lead]
 
 
 class Production:
     """One event: what is read (`op`), under which `key` it is stored, and the state that follows (`next`).
 
     `limit` above 0: when the list under `key` has that many entries, `full` follows instead of `next`. `slot` names
-    the string partition of the element or attribute. `width`, `size`, `values` and `signed` repeat what the value's
-    type says, for the fast path. `start` is the first state of a complex type, linked when first needed.
+    the string partition of the element or attribute. `start` is the first state of a complex type, linked when first
+    needed.
+
+    The fast path reads `width` bits at once, `mask` cuts them out. For SE_FIXED they are an index into `table`; for
+    SE_NUMBER the bits in `guard` have to be zero; for all others every bit has to be zero.
     """
 
     __slots__ = (
         "full",
+        "guard",
         "key",
         "limit",
         "many",
         "mask",
         "next",
         "op",
-        "signed",
-        "size",
         "slot",
         "start",
+        "table",
         "type",
         "value",
-        "values",
         "width",
     )
 
@@ -124,36 +145,38 @@ class Production:
         self.value = value
         self.many = False
         self.limit = 0
-        self.signed = 0
-        self.size = 0
         self.width = 0
         self.mask = 0
-        self.values: tuple[Any, ...] = ()
+        self.guard = 0
+        self.table: tuple[Any, ...] = ()
         self.start: State | None = None
         self.next: State | None = None
         self.full: State | None = None
-        if op == SE_SIMPLE and value is not None:
-            self.choose(value)
 
-    def choose(self, value: Value) -> None:
-        """Picks the fast path for an element of simple type, if there is one."""
-        if value.values:
-            self.op = SE_FIXED
-            self.size = value.size
-            self.values = value.values
-            self.width = value.width + 2  # CH, value, EE
-        elif value.kind in (UINT, INT):
-            self.signed = 1 if value.kind == INT else 0
-            low_fits = value.low is None or value.low <= -EASY * self.signed
-            if low_fits and (value.high is None or value.high >= EASY - 1):
-                self.op = SE_NUMBER
-                self.width = 10 + self.signed  # CH, sign, the first group, and the bit after it
-        # With the event code of a state that has one production in front: one bit more.
-        self.mask = (2 << self.width) - 1
+    def fast(self, lead: int) -> Production:
+        """This production with what its fast path needs. `lead` 1: with the event code, which is one bit, in front."""
+        p = Production(self.op, self.key, self.slot, self.type, self.value)
+        p.many, p.limit, p.next, p.full = self.many, self.limit, self.next, self.full
+        value = self.value
+        if self.op == SE_SIMPLE and value.values and value.width <= TABLE_WIDTH:
+            p.op = SE_FIXED
+            p.width = value.width + 2  # CH, value, EE
+            p.table = value.table(lead)
+        elif self.op == SE_SIMPLE and value.easy():
+            p.op = SE_NUMBER
+            signed = 1 if value.kind == INT else 0
+            p.width = 10 + signed  # CH, sign, the first group, and the bit after it
+            p.guard = (1 << (9 + signed) << lead) | (1 << (9 + signed)) | 1
+        p.width += lead
+        p.mask = (1 << p.width) - 1
+        return p
 
 
 class State:
-    """A grammar state: productions in the order of their event codes; `only` when there is just one."""
+    """A grammar state: productions in the order of their event codes.
+
+    `only`: the single production, to be read with its event code, 0. In other states the code comes first.
+    """
 
     __slots__ = ("count", "ends", "kind", "mask", "only", "productions", "width")
 
@@ -167,12 +190,12 @@ class State:
         self.productions: list[Production] = []
 
     def fill(self, productions: list[Production]) -> None:
-        self.productions = productions
+        self.productions = [p.fast(0) for p in productions]
         self.count = len(productions)
         self.width = self.count.bit_length()  # ceil(log2(count + 1))
         self.mask = (1 << self.width) - 1
         self.ends = any(p.op == EE for p in productions)
-        self.only = productions[0] if self.count == 1 else None
+        self.only = productions[0].fast(1) if self.count == 1 else None
 
     def second_level(self) -> int:
         """How many second-level events the state has: EE where the first level has none, xsi:type and xsi:nil,
@@ -209,6 +232,7 @@ class Reader:
         "acc",
         "buffer",
         "data",
+        "depth",
         "end",
         "entries",
         "key",
@@ -235,8 +259,10 @@ class Reader:
         self.entries = 0
         self.notes: list[str] | None = None
         self.literals: list[tuple[int, str]] | None = None
-        self.outs: list[dict[str, Any]] = []
-        self.opened: list[Production] = []
+        # The open elements: what was read of them so far, and how they were read.
+        self.outs: list[Any] = [None] * USUAL_DEPTH
+        self.opened: list[Any] = [None] * USUAL_DEPTH
+        self.depth = 0
 
     # -- bits ----------------------------------------------------------------------------------------------------
 
@@ -252,10 +278,13 @@ class Reader:
         start = pos >> 3
         if cython.compiled:
             size = min((self.end >> 3) - start, 8)
-            word = 0
-            for i in range(start, start + size):
-                word = (word << 8) | self.buffer[i]
-            self.acc = word
+            if size == 8:
+                self.acc = load(self.buffer, start)
+            else:
+                word = 0
+                for i in range(start, start + size):
+                    word = (word << 8) | self.buffer[i]
+                self.acc = word
         else:
             chunk = self.data[start : start + WINDOW]
             size = len(chunk)
@@ -331,6 +360,8 @@ class Reader:
         whole = int.from_bytes(self.data[start : start + count + 1], "big") >> (8 - shift)
         return (whole & ((1 << (8 * count)) - 1)).to_bytes(count, "big")
 
+    # The compiled build may read the byte after the last: a bytes object ends with a zero that is not counted.
+
     def skip(self, count: int) -> int:
         """Steps over `count` bytes; the bit where they begin."""
         pos = self.pos
@@ -342,10 +373,13 @@ class Reader:
     def hexadecimal(self, count: int) -> str:
         """`count` bytes as upper-case hexadecimal digits."""
         if cython.compiled:
+            start = self.skip(count)
+            shift = start & 7
+            start >>= 3
             raw = bytearray(2 * count)
             target = raw
             for i in range(count):
-                byte = self.bits(8)
+                byte = (self.buffer[start + i] << shift | self.buffer[start + i + 1] >> (8 - shift)) & 255
                 target[2 * i] = DIGITS[byte >> 4]
                 target[2 * i + 1] = DIGITS[byte & 15]
             return raw.decode("ascii")
@@ -460,6 +494,7 @@ class Reader:
 
     def escape(self, state: State, code: int, out: dict[str, Any]) -> None:
         """The second level (EXI 8.5.4.4): returns when it ends the element, and fails for anything else."""
+        self.key = ""
         start = self.pos - state.width
         if code > state.count:
             self.fail(start, f"event code {code} of {state.count + 1}")
@@ -471,21 +506,22 @@ class Reader:
         if p.op == CH:
             out[p.key] = ""
         else:
-            self.note(f"{self.opened[-1].key} ends where {p.key} is required")
+            self.note(f"{self.opened[self.depth - 1].key} ends where {p.key} is required")
 
     def root(self, p: Production) -> dict[str, Any]:
-        """Reads the root element `p` from after its start tag to its end. `partial` is set on errors."""
+        """Reads the root element `p`, from after its start tag to its end."""
         content: dict[str, Any] = {}
         try:
             if p.type.value is None:
-                value: Any = {}
+                value: dict[str, Any] = {}
                 content[p.key] = value
-                self.opened.append(p)
+                self.opened[0] = p
+                self.depth = 1
                 self.element(p.type.first(), value)
             else:
                 content[p.key] = self.simple(p)
         except DecodeError as error:
-            path = [opened.key for opened in self.opened]
+            path = [p.key for p in self.opened[: self.depth]]
             if self.key:
                 path.append(self.key)
             error.path = "/".join(path)
@@ -494,151 +530,181 @@ class Reader:
         return content
 
     def element(self, state: State, out: dict[str, Any]) -> None:
-        """Reads an element of complex type, and everything in it, into `out`; the first one opened is the root."""
+        """Reads the root's content, and everything in it, into `out`."""
         outs = self.outs
         opened = self.opened
+        depth = 1
         pos = self.pos
         acc = self.acc
         top = self.top
         careful = False
         value: Any
         while True:
-            # The event code. With one production it is the bit 0, read together with what follows (lead).
+            # The event code, except where there is only one production: its code is read with what follows.
             begin = pos
             p = state.only
             if p is None or careful:
-                lead = 0
                 after = pos + state.width
                 if after > top:
+                    self.depth = depth
                     self.refill(pos, state.width, "")
                     acc = self.acc
                     top = self.top
                 code = (acc >> (top - after)) & state.mask
                 pos = after
-                if code >= state.count:
-                    self.key = ""
+                if code < state.count:
+                    p = state.productions[code]
+                else:
                     self.pos = pos
+                    self.depth = depth
                     self.escape(state, code, out)
                     pos = self.pos
                     acc = self.acc
                     top = self.top
                     p = END
-                else:
-                    p = state.productions[code]
-            else:
-                lead = 1
-            op = SE_SIMPLE if careful and p.op > SE_SIMPLE else p.op
-            careful = False
 
-            # What follows the code.
-            if op == SE_FIXED:
-                after = pos + lead + p.width
-                if after > top:
-                    self.refill(pos, lead + p.width, p.key)
-                    acc = self.acc
-                    top = self.top
-                code = (acc >> (top - after)) & (p.mask >> (1 - lead))
-                if code & 1 or (code >> 1) >= p.size:
-                    careful = True
-                    pos = begin
-                    top = self.top = 0
-                    continue
-                value = p.values[code >> 1]
-                pos = after
-            elif op == SE_NUMBER:
-                after = pos + lead + p.width
-                if after > top:
-                    self.refill(pos, lead + p.width, p.key)
-                    acc = self.acc
-                    top = self.top
-                code = (acc >> (top - after)) & (p.mask >> (1 - lead))
-                group = (code >> 1) & 255
-                if group > 127:
-                    # A second group, its last bit is followed by EE.
-                    after += 8
-                    if after > top:
-                        self.refill(after - 9, 9, p.key)
-                        acc = self.acc
-                        top = self.top
-                    low = (acc >> (top - after)) & 511
-                    group += (low >> 1) * 128 - 128
-                    code = (code & -2) | (low & 1) | (low >> 8 << 10)
-                if code & 1 or code >> (9 + p.signed):
-                    careful = True
-                    pos = begin
-                    top = self.top = 0
-                    continue
-                value = -1 - group if code >> 9 else group
-                pos = after
+            # What can be read at once with it. Whatever is unusual is read again, carefully.
+            op = p.op
+            if careful:
+                careful = False
+                code = 0
+                op = min(op, SE_SIMPLE)
             else:
-                if lead:
-                    pos += 1
-                    if pos > top:
-                        self.refill(begin, 1, "")
-                        acc = self.acc
-                        top = self.top
-                    if (acc >> (top - pos)) & 1:
+                after = pos + p.width
+                if after > top:
+                    if after > self.end:
                         careful = True
                         pos = begin
+                        top = self.top = 0
                         continue
-                if op == EE:
-                    p = opened.pop()
-                    if not outs:
-                        self.pos = pos
-                        return
-                    out = outs.pop()
-                    state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
-                    continue
-                if op == SE_COMPLEX:
-                    value = {}
-                else:
-                    self.pos = pos
-                    self.key = p.key
-                    if op == SE_SIMPLE:
-                        value = self.simple(p)
-                    elif op == AT:
-                        value = self.read_value(p.value, p.slot)
-                    elif op == CH:
-                        value = self.read_value(p.value, opened[-1].slot)
-                    elif op == CH_UNTYPED:
-                        value = out.get(p.key, "") + self.string(opened[-1].slot)
-                    else:
-                        self.key = ""
-                        self.fail(begin, "content that the schema leaves open (a wildcard) is not decoded")
-                    pos = self.pos
+                    self.refill(pos, p.width, p.key)
                     acc = self.acc
                     top = self.top
+                code = (acc >> (top - after)) & p.mask
+                pos = after
+
+            if op == SE_FIXED:
+                value = p.table[code]
+                if value is MISS:
+                    careful = True
+                    pos = begin
+                    top = self.top = 0
+                    continue
+            elif op == SE_NUMBER:
+                number = (code >> 1) & 255
+                if number < 128:
+                    unusual = code & p.guard
+                else:
+                    # A second group, and EE after it.
+                    pos += 8
+                    low = 256
+                    if pos <= self.end:
+                        if pos > top:
+                            self.refill(pos - 9, 9, p.key)
+                            acc = self.acc
+                            top = self.top
+                        low = (acc >> (top - pos)) & 511
+                    unusual = (code & p.guard & 0xFFFE) | (low & 257)
+                    number += (low >> 1) * 128 - 128
+                if unusual:
+                    careful = True
+                    pos = begin
+                    top = self.top = 0
+                    continue
+                value = -1 - number if code & 512 else number
+            elif code:
+                careful = True
+                pos = begin
+                top = self.top = 0
+                continue
+            elif op == EE:
+                depth -= 1
+                if depth == 0:
+                    self.pos = pos
+                    return
+                out = outs[depth]
+                p = opened[depth]
+                state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
+                continue
+            elif op == SE_COMPLEX:
+                value = {}
+            else:
+                self.depth = depth
+                self.pos = pos
+                value = self.other(op, p, opened[depth - 1].slot, out)
+                pos = self.pos
+                acc = self.acc
+                top = self.top
 
             # Where it goes.
             if p.many:
-                self.append(out, p, value)
+                self.pos = pos
+                self.depth = depth
+                after_it = self.append(out, p, value)
             else:
                 out[p.key] = value
+                after_it = p.next
             if op == SE_COMPLEX:
-                outs.append(out)
-                opened.append(p)
+                if depth >= USUAL_DEPTH:
+                    self.depth = depth
+                    self.deeper(pos, p.key)
+                outs[depth] = out
+                opened[depth] = p
+                depth += 1
                 out = value
                 state = p.start
                 if state is None:
                     state = p.start = p.type.first()
-                if len(opened) > self.max_depth:
-                    self.key = ""
-                    self.fail(pos, f"more than {self.max_depth} elements deep")
-            elif p.limit and len(out[p.key]) == p.limit:
-                state = p.full
             else:
-                state = p.next
+                state = after_it
 
-    def append(self, out: dict[str, Any], p: Production, value: Any) -> None:
-        """Adds an entry to a list; the entries of a message are bounded."""
+    def other(self, op: int, p: Production, slot: int, out: dict[str, Any]) -> Any:
+        """Values that are not read in one go. `slot` is the string partition of the enclosing element."""
+        self.key = p.key
+        if op == SE_SIMPLE:
+            return self.simple(p)
+        if op == AT:
+            return self.read_value(p.value, p.slot)
+        if op == CH:
+            return self.read_value(p.value, slot)
+        if op == CH_UNTYPED:
+            return out.get(p.key, "") + self.string(slot)
+        self.key = ""
+        self.fail(self.pos, "content that the schema leaves open (a wildcard) is not decoded")
+
+    def deeper(self, pos: int, key: str) -> None:
+        """Room for one more open element than usual."""
+        if self.depth >= self.max_depth:
+            self.key = key
+            self.fail(pos, f"more than {self.max_depth} elements deep")
+        if self.depth == len(self.opened):
+            self.outs.append(None)
+            self.opened.append(None)
+
+    def append(self, out: dict[str, Any], p: Production, value: Any) -> State:
+        """Adds an entry to a list; the entries of a message are bounded. The state that follows."""
         self.entries += 1
         if self.entries > self.max_entries:
+            self.key = p.key
             self.fail(self.pos, f"more than {self.max_entries} repeated elements")
         entries = out.get(p.key)
         if entries is None:
             out[p.key] = [value]
-        else:
-            entries.append(value)
+            return p.next
+        entries.append(value)
+        return p.full if len(entries) == p.limit else p.next
+
+
+def load(buffer: bytes, i: int) -> int:
+    """Eight bytes, big-endian; C compilers make it one load and a byte swap."""
+    word = buffer[i]
+    word = (word << 8) | buffer[i + 1]
+    word = (word << 8) | buffer[i + 2]
+    word = (word << 8) | buffer[i + 3]
+    word = (word << 8) | buffer[i + 4]
+    word = (word << 8) | buffer[i + 5]
+    word = (word << 8) | buffer[i + 6]
+    return (word << 8) | buffer[i + 7]
 
 
 class Grammar:
@@ -652,6 +718,9 @@ class Grammar:
         self.documents = documents
         self.fragments = fragments
         self.width = len(documents).bit_length()
+        for p in documents:
+            # A root is never repeated: here `many` tells the messages from the other global elements.
+            p.many = not wrapped and p.key.endswith(("Req", "Res"))
 
     def decode(self, data: bytes, max_depth: int, max_entries: int) -> Decoded:
         """One EXI document."""
@@ -664,9 +733,11 @@ class Grammar:
         p = self.documents[code]
         content = reader.root(p)
         message = p.key
-        if self.wrapped and message == "V2G_Message":
-            message = next(iter(content[message]["Body"]), None)
-        elif self.wrapped or not message.endswith(("Req", "Res")):
+        if message == "V2G_Message" and self.wrapped:
+            message = None
+            for message in content["V2G_Message"]["Body"]:
+                break
+        elif not p.many:
             reader.note(f"root element {message} is not a message")
         trailing = (reader.end - reader.pos) >> 3
         if trailing:

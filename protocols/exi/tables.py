@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 import msgspec
+
 from plugtap.protocols.exi import build
 from plugtap.protocols.exi import engine as codes
 
@@ -105,13 +106,14 @@ class Table:
         return p
 
 
-_loaded: dict[str, Any] = {}
+loaded: dict[str, Any] = {}
+"""The grammars that have been used, by schema."""
 
 
 def grammar(schema: str) -> Any:
     """The grammar of a set, linked for the build in use. Raises ValueError for a set that does not exist."""
-    if schema not in _loaded:
+    if schema not in loaded:
         if schema not in FRAGMENT_SCHEMAS:
             raise ValueError(f"unknown schema {schema!r}: one of {', '.join(FRAGMENT_SCHEMAS)}")
-        _loaded[schema] = Table(read(schema), build.engine()).grammar
-    return _loaded[schema]
+        loaded[schema] = Table(read(schema), build.engine()).grammar
+    return loaded[schema]

@@ -7,6 +7,7 @@ import random
 import msgspec
 import pytest
 from lab import Lab
+
 from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import SessionReport
 from plugtap.config.analysis import AnalysisSettings

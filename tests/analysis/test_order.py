@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.analysis.order import Ordered, Timers
 
 MS = 1_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+
 from plugtap.cli.main import main
 from plugtap.config.load import default_toml
 

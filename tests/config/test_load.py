@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.config.errors import ConfigError
 from plugtap.config.load import default_toml, parse_settings
 from plugtap.config.settings import Settings

@@ -10,6 +10,7 @@ import struct
 
 import pytest
 from namespace import run_script
+
 from plugtap.hw import capture
 
 SCRIPT = pathlib.Path(__file__).with_name("capture_script.py")

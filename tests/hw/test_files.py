@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import CHUNK, CaptureStream, ItemReader, find_captures, open_capture, read_items
 from plugtap.protocols.items import Frame, Item

@@ -27,6 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from lab import Lab
 from lab_wire import EV_MAC, Host
 from live_tools import Broker, Daemon, Player, Subscriber, analyze, bare, last_by_id, sessions_of
+
 from plugtap.protocols.items import Frame
 
 SPEED = 8.0
@@ -36,7 +37,7 @@ state = "{state}"
 [privacy]
 redact = false
 [analysis]
-idle = 2.5
+idle = 4.0
 [mqtt]
 enabled = true
 host = "127.0.0.1"

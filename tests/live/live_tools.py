@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiomqtt
+
 from plugtap.protocols.cp_text import TextReading, encode_line
 from plugtap.protocols.items import CpRecord, Frame, Item, Tick
 

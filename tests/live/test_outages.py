@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from lab import Lab
 from live_tools import Broker, Daemon, Player, Subscriber, analyze, bare, free_port, last_by_id, sessions_of
+
 from plugtap.protocols.items import Frame
 from plugtap.protocols.pcapng_writer import PcapngWriter
 

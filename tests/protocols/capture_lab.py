@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from plugtap.protocols.capture_blocks import Block, Packet
 from plugtap.protocols.capture_reader import CaptureReader
 from plugtap.protocols.errors import DecodeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+
 from plugtap.protocols import cm_mme, cp_mme, slac, vendor_mme
 
 MAC, MAC2, RUN, NID, NMK = b"\x02ABCDE", b"\x02FGHIJ", bytes(range(8)), b"network", b"sixteen byte key"

@@ -10,6 +10,7 @@ import pytest
 from capture_lab import ETHERNET, T, read, run
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols.archive import ArchiveEncoder, ArchiveHeader
 from plugtap.protocols.capture_blocks import MAX_TIME, Custom, Packet
 from plugtap.protocols.item_decoder import CaptureFacts, ItemDecoder

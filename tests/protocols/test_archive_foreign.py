@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from capture_lab import ETHERNET, PEN, T, block, enhanced, interface, option, pcap, read, run, section
+
 from plugtap.protocols.archive import ArchiveEncoder, ArchiveHeader
 from plugtap.protocols.capture_blocks import Block, Secrets
 from plugtap.protocols.item_decoder import CaptureFacts, ItemDecoder

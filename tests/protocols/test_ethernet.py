@@ -8,6 +8,7 @@ import pytest
 from builders import EV, EVSE, ethernet
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols import ethernet as eth
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.items import LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2, LINKTYPE_USER0, Frame

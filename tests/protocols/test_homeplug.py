@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mme_bodies import BODIES, bodies
+
 from plugtap.protocols import homeplug, slac, vendor_mme
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.events import Mme

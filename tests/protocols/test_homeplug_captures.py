@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mmes_of_captures import all_mmes, manifest
+
 from plugtap.protocols import cp_mme, slac, vendor_mme
 from plugtap.protocols.cm_mme import nid_from_nmk
 from plugtap.protocols.homeplug import encode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from plugtap.protocols import cp_mme, vendor_mme
 from plugtap.protocols.cp_mme import CarriedCp, DspaceDiag, SpidcomCpInd, StpCpStateInd, cp_of
 from plugtap.protocols.errors import DecodeError

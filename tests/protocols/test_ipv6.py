@@ -10,6 +10,7 @@ from builders import ALL_NODES, EV, EVSE, Host, ethernet, extension, fragment, f
 from hypothesis import given
 from hypothesis import strategies as st
 from net_lab import run
+
 from plugtap.protocols import events
 from plugtap.protocols import ipv6 as ip6
 from plugtap.protocols.errors import DecodeError

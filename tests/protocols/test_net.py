@@ -10,6 +10,7 @@ from builders import ACK, EV, EVSE, PSH, Host, Talk, exi, frames, icmpv6, renumb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from net_lab import messages, oddities, raws, run, tcp_kinds
+
 from plugtap.protocols import ethernet, events
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.items import Frame

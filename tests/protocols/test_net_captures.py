@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from plugtap.hw.files import read_items
 from plugtap.protocols import ethernet, events
 from plugtap.protocols.errors import DecodeError

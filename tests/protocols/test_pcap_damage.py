@@ -10,6 +10,7 @@ import pytest
 from capture_lab import ETHERNET, PEN, T, block, enhanced, interface, option, pcap, read, section
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plugtap.protocols import archive
 from plugtap.protocols.capture_blocks import Packet
 from plugtap.protocols.capture_reader import CaptureReader

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from capture_lab import ETHERNET, packets, pcap, read
+
 from plugtap.protocols.capture_blocks import Interface, Packet, Section, Truncated
 from plugtap.protocols.capture_reader import CaptureReader, is_capture
 from plugtap.protocols.errors import DecodeError

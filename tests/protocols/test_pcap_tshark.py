@@ -23,6 +23,7 @@ from capture_lab import (
     section,
     tshark_frames,
 )
+
 from plugtap.protocols.capture_blocks import Interface, Packet, Section
 from plugtap.protocols.pcapng_writer import PcapngWriter
 

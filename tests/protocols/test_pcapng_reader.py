@@ -8,6 +8,7 @@ import pytest
 from capture_lab import ETHERNET, PEN, T, block, enhanced, interface, option, packets, read, section
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols.capture_blocks import (
     Custom,
     Interface,

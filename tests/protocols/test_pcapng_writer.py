@@ -8,6 +8,7 @@ import pytest
 from capture_lab import T, read
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols import capture_blocks as cb
 from plugtap.protocols.capture_blocks import Block, Custom, Interface, InterfaceStats, Packet, Secrets, Section
 from plugtap.protocols.pcapng_writer import PcapngWriter

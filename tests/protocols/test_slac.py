@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from plugtap.protocols import slac
 from plugtap.protocols.cm_mme import (
     DEFAULT_NID,

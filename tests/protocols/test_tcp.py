@@ -10,6 +10,7 @@ from builders import ACK, EV, EVSE, FIN, MS, PSH, SYN, Host, Talk, ethernet, exi
 from hypothesis import given
 from hypothesis import strategies as st
 from net_lab import messages, oddities, raws, run, tcp_kinds
+
 from plugtap.protocols import ethernet as link
 from plugtap.protocols import events, tcp, tcp_header
 from plugtap.protocols import ipv6 as ip6

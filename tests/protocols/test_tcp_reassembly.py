@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols.reassembly import Data, Direction, Hole
 
 STREAM = bytes((i * 7 + i // 256) % 256 for i in range(600))

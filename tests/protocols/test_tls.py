@@ -10,6 +10,7 @@ from builders import Talk, exi, renumbered, v2gtp
 from hypothesis import given
 from hypothesis import strategies as st
 from net_lab import messages, raws, run
+
 from plugtap.protocols import events, tls, tls_handshake
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.net import Output

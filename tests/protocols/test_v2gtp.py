@@ -8,6 +8,7 @@ import pytest
 from builders import exi, v2gtp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugtap.protocols.v2gtp import Message, Note, Output, Reader
 
 A, B, C = v2gtp(exi(1)), v2gtp(exi(2, 30)), v2gtp(exi(3))

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from lab import Lab
 from lab_wire import ACK, EV_MAC, EVSE_MAC, RST, SYN, Connection, Host
+
 from plugtap.analysis.analysis import Analysis
 from plugtap.config.analysis import AnalysisSettings
 from plugtap.protocols.items import Frame

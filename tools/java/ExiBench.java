@@ -48,7 +48,7 @@ public class ExiBench {
             long start = System.nanoTime();
             for (int i = 0; i < payload.size(); i++) {
                 StringWriter out = new StringWriter(1024);
-                EXISource source = sources.get(schema.get(i));
+                EXISource source = new EXISource(schema.get(i));
                 source.setInputSource(new InputSource(new ByteArrayInputStream(payload.get(i))));
                 try {
                     transformer.transform(source, new StreamResult(out));
