@@ -29,6 +29,7 @@ MS = 1_000_000
 SECOND = 1_000_000_000
 _CYCLE_NS = MS
 _E_TOP_MV = BAND["E"].high_mv
+_STEP_MV = 2_000  # a level that moved so far has a mean that means nothing
 
 
 class AssemblerSettings(msgspec.Struct, frozen=True):
@@ -354,8 +355,10 @@ class CpAssembler:
 
 
 def _level_cell(t: int, span: int, mean_mv: int, noise_mv: int, flags: int) -> _Cell:
+    """A stretch without PWM. One with a step in it counts as a single cycle, so that its mean alone makes no state."""
     duty = 10_000 if mean_mv > _E_TOP_MV else 0
-    return _Cell(t, span, max(1, span // _CYCLE_NS), mean_mv, mean_mv, duty, 0, noise_mv, flags)
+    cycles = max(1, span // _CYCLE_NS) if noise_mv < _STEP_MV else 1
+    return _Cell(t, span, cycles, mean_mv, mean_mv, duty, 0, noise_mv, flags)
 
 
 def _pp_moved(old: tuple[int | None, int | None], new: tuple[int | None, int | None]) -> bool:

@@ -45,7 +45,7 @@ class WaveformSettings(NamedTuple):
     high_mv: float = 200.0
     low_mv: float = -1500.0
     steady_s: float = 2.5e-3  # no edge for so long: no PWM
-    piece_s: float = 10e-3  # longest stretch without PWM in one piece
+    piece_s: float = 1e-3  # a stretch without PWM is read in pieces like cycles, so that no piece averages over a step
     settle_s: float = 50e-6  # left out after an edge
     glitch: float = 0.2  # period this far from the usual one
 
@@ -158,15 +158,17 @@ def _around(start: Samples, length: Samples, size: int) -> NDArray[np.intp]:
 
 
 def _levels(x: Samples, left: float, right: float, rate_hz: float, settings: WaveformSettings) -> list[Piece]:
-    """A stretch without edges, in pieces of at most `piece_s`."""
+    """A stretch without edges, in pieces of about `piece_s`."""
     first = int(np.ceil(left + (settings.settle_s * rate_hz if left > 0 else 0)))
     last = int(right)
-    count = max(1, round((right - left) / (settings.piece_s * rate_hz)))
-    out = []
-    for i in range(count):
-        a, b = first + (last - first) * i // count, first + (last - first) * (i + 1) // count
-        if b > a:
-            part = x[a:b]
-            mean = float(part.mean())
-            out.append(Piece(float(a), float(b - a), None, mean, mean, float(np.ptp(part))))
-    return out
+    count = max(1, round((last - first) / (settings.piece_s * rate_hz)))
+    size = (last - first) // count
+    if size == 0:
+        return []
+    # the last samples that do not fill a piece are left out: less than a piece
+    rows = x[first : first + count * size].reshape(count, size)
+    columns = (rows.mean(axis=1).tolist(), np.ptp(rows, axis=1).tolist())
+    return [
+        Piece(float(first + i * size), float(size), None, mean, mean, noise)
+        for i, (mean, noise) in enumerate(zip(*columns, strict=True))
+    ]
