@@ -67,7 +67,8 @@ class _Stall(_Pause):
         self.fire(
             [response, request] if request is not None else response,
             text + (f", then {request.message}." if request is not None else "."),
-            key=f"{response.message} {request is not None}", since=response.t, t=response.t + ns(limit), values={"pause": took(t - response.t, limit, ">=")},
+            key=f"{response.message} {request is not None}", since=response.t, t=response.t + ns(limit),
+            values={"pause": took(t - response.t, limit, ">=")},
             severity="info" if request is not None else None, effect="none" if request is not None else None,
         )  # fmt: skip
 
