@@ -38,6 +38,9 @@ class HomeplugCounters(msgspec.Struct):
     oversize: int = 0  # longer than allowed
 
 
+_Key = tuple[str, bytes, bytes, int, int]  # source, OSA, ODA, MMTYPE, FMSN
+
+
 class _Open(msgspec.Struct):
     """A message of which some fragments have come."""
 
@@ -57,7 +60,7 @@ class HomeplugDecoder:
         self._max_open = max_open
         self._max_size = max_size
         self._timeout = timeout
-        self._open: OrderedDict[tuple[bytes, bytes, int, int], _Open] = OrderedDict()
+        self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def feed(self, t: int, frame: int, source: str, src: bytes, dst: bytes, payload: bytes) -> list[Event]:
         """Decodes one frame. `src`, `dst`: 6 bytes; `payload`: everything after the EtherType, padding included.
@@ -77,7 +80,7 @@ class HomeplugDecoder:
                 raise DecodeError("homeplug", len(payload), "cut in FMI")
             pos = 5
             if payload[3] != 0:
-                whole = self._fragment(t, (src, dst, mmtype, payload[4]), payload)
+                whole = self._fragment(t, (source, src, dst, mmtype, payload[4]), payload)
                 if whole is None:
                     return []
                 payload = whole
@@ -105,7 +108,7 @@ class HomeplugDecoder:
             )
         ]
 
-    def _fragment(self, t: int, key: tuple[bytes, bytes, int, int], payload: bytes) -> bytes | None:
+    def _fragment(self, t: int, key: _Key, payload: bytes) -> bytes | None:
         """Adds a fragment (FMI: high half count - 1, low half number, then FMSN). The whole message when it is the
         last missing one.
 

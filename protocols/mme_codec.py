@@ -31,6 +31,8 @@ class Layout:
         self.names = tuple(name for name, code in fields if not code.endswith("x"))
         self.struct = struct.Struct("<" + "".join(code for _, code in fields))
         self.size = self.struct.size
+        sizes = [struct.calcsize("<" + code) for _, code in fields]
+        self._places = [(name, sum(sizes[:i]), sizes[i]) for i, (name, _) in enumerate(fields)]
         self.raw_sizes = {name: struct.calcsize("<" + code) for name, code in fields if code.endswith("s")}
 
     def read(self, data: bytes, pos: int) -> dict[str, Any]:
@@ -55,12 +57,8 @@ class Layout:
             raise ValueError(f"{type(body).__name__}: {error}") from error
 
     def _cut(self, data: bytes, pos: int) -> DecodeError:
-        for name, code in self.fields:
-            size = struct.calcsize("<" + code)
-            if pos + size > len(data):
-                return cut_error(pos, name or "a reserved field", size, len(data))
-            pos += size
-        return DecodeError("homeplug", pos, "cut")
+        name, at, size = next(f for f in self._places if pos + f[1] + f[2] > len(data))
+        return cut_error(pos + at, name or "a reserved field", size, len(data))
 
 
 Decode = Callable[[bytes, int, int], Any]
