@@ -360,7 +360,8 @@ def _write_op_attributes(body: VsOpAttributesCnf, _mmv: int) -> bytes:
     raw = {name: getattr(body, name).encode("ascii", "replace") for name in ("hardware", "software", "build_date",
     "release")}
     padded = {name: value.ljust(_OP_REPORT.raw_sizes[name], b"\0") for name, value in raw.items()}
-    return _OP_HEAD.write(body) + _OP_REPORT.write(_Report(body.major, body.minor, body.pib, body.build, **padded))
+    report = _OP_REPORT.write(_Report(body.major, body.minor, body.pib, body.build, **padded))
+    return _OP_HEAD.write(body) + report.ljust(body.size, b"\0")
 
 
 _ATTENUATION = Layout(("pev_mac", "6s"), ("count", "B"), ("", "1x"), ("carriers_per_group", "B"), ("", "7x"))
