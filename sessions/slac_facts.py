@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from plugtap.protocols.cm_mme import CmSetKeyReq
+from plugtap.protocols.cm_mme import CmSetKeyCnf, CmSetKeyReq
 from plugtap.protocols.events import Mme
 from plugtap.protocols.slac import (
     CmAttenCharInd,
@@ -90,7 +90,7 @@ def apply(session: Session, ev: Mme, parties: Who | None) -> None:
     facts, body = session.slac, ev.body
     if parties is not None and parties.side != "local":
         session.seen.add(f"slac-{parties.side}")
-    if not ev.dst[0] & 1 and isinstance(body, CmSetKeyReq | CmAttenProfileInd):
+    if not ev.dst[0] & 1 and isinstance(body, CmSetKeyReq | CmSetKeyCnf | CmAttenProfileInd):
         # Host and modem of this pair talk here: the tap sees whatever that host sends and receives.
         session.seen.add("host")
     match body:
