@@ -95,13 +95,13 @@ class TapPipeline:
         pumps = [asyncio.create_task(self._pump(source), name=f"{self.name}-{source.name}") for source in self.sources]
         try:
             await self._recover()
-            while not self._stop.is_set() and self._running:
+            while not self._stop.is_set() and self._running and not _failed(pumps):
                 await self._turn()
-                for pump in pumps:
-                    if pump.done():
-                        pump.result()  # a source that raised can't go on: say so
             running = self._running
             proven = await self._drain()
+            for pump in pumps:
+                if pump.done():
+                    pump.result()  # a source that raised can't go on: say so
         finally:
             for pump in pumps:
                 pump.cancel()
@@ -304,3 +304,8 @@ class TapPipeline:
     def deadline(self) -> int | None:
         """When Analysis wants to be told of silence at the latest, ns."""
         return self._analysis.next_deadline()
+
+
+def _failed(pumps: Sequence[asyncio.Task[None]]) -> bool:
+    """Whether a source has raised."""
+    return any(pump.done() and not pump.cancelled() and pump.exception() is not None for pump in pumps)
