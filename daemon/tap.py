@@ -58,6 +58,7 @@ class TapPipeline:
         archive_settings: Archive,
         queue_items: int = 20_000,
         clock: Clock = wall_clock,
+        monotonic: Clock = time.monotonic_ns,
         heard_pilot: Callable[[str, CpRecord], None] | None = None,
     ) -> None:
         """`heard_pilot` is told of every pilot record."""
@@ -81,6 +82,7 @@ class TapPipeline:
         self._heard_pilot = heard_pilot
         self._archive_settings = archive_settings
         self._clock = clock
+        self._monotonic = monotonic
         self._stop = asyncio.Event()
         self._last_tick = 0
         self._clock_offset: int | None = None
@@ -206,7 +208,7 @@ class TapPipeline:
     def _watch_clock(self, items: list[SourceItem]) -> None:
         """A step of the wall clock is told to Analysis by an event before the items at hand."""
         now = self._clock()
-        offset = now - time.monotonic_ns()
+        offset = now - self._monotonic()
         before, self._clock_offset = self._clock_offset, offset
         if before is None or abs(offset - before) < CLOCK_JUMP_NS:
             return

@@ -70,10 +70,12 @@ class Rig:
         analysis: AnalysisSettings | None = None,
         make: Callable[[AnalysisSettings], Analysis] | None = None,
         queue_items: int = 1000,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] | None = None,
         catalogue: str = "c",
     ) -> None:
         self.folder = folder
+        self._skipped = 0
+        clock = clock or (lambda: time.time_ns() + self._skipped)
         self.sources = list(sources) if sources is not None else [FakeSource()]
         settings = analysis or AnalysisSettings(site="lab", tap="tap")
         header = ArchiveHeader(site="lab", tap="tap", run="r", catalogue=catalogue, plugtap="0", settings=encode_settings(settings))
@@ -92,6 +94,7 @@ class Rig:
             archive_settings=self.settings,
             queue_items=queue_items,
             clock=clock,
+            monotonic=lambda: time.monotonic_ns() + self._skipped,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -111,6 +114,11 @@ class Rig:
         self.tap.stop()
         await self.wait()
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._skipped += int(seconds * 1e9)
+        self.tap.inbox.wake()
+
     async def play(self, items: Iterable[SourceItem]) -> None:
         """Say each item when its time has come, by the source of its name."""
         by_name = {source.name: source for source in self.sources}
@@ -118,7 +126,7 @@ class Rig:
             wait = (item.t - time.time_ns()) / 1e9
             if wait > 0:
                 await asyncio.sleep(wait)
-            by_name[item.source].say(item)
+            by_name[item.source].say(msgspec.structs.replace(item, t=item.t + self._skipped))
 
     async def until(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
         end = time.monotonic() + seconds

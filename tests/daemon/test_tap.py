@@ -34,6 +34,7 @@ async def test_live_and_replay_say_the_same(tmp_path: pathlib.Path) -> None:
     rig = Rig(tmp_path, sources=[FakeSource("plc"), FakeSource("cp")])
     rig.start()
     await rig.play(good(pilot=True))
+    rig.skip(10)
     await rig.until(lambda: any(s["state"] == "closed" for s in rig.live().values()), "the session closes")
     await rig.stop()
     (file,) = rig.files()
@@ -117,6 +118,7 @@ async def test_a_session_left_open_is_gone_on_with(tmp_path: pathlib.Path) -> No
     second.start()
     await second.until(lambda: bool(second.live()), "what was open is told again")
     await second.play(shifted(items[90:], time.time_ns()))
+    second.skip(10)
     await second.until(lambda: any(s["state"] == "closed" for s in second.live().values()), "the end", 15)
     await second.stop()
     assert set(second.live()) == ids
@@ -185,6 +187,7 @@ async def test_rotation_between_sessions_and_a_fresh_count(tmp_path: pathlib.Pat
     await rig.until(lambda: rig.tap.counters["items"] > 100, "within the session")
     assert len(rig.files()) == begun, "not within a session"
     await playing
+    rig.skip(10)
     await rig.until(lambda: len(rig.files(".pcapng")) >= 1 and not rig.tap.open_sessions, "rotation", 40)
     again = good()
     before = len(rig.live())
@@ -210,6 +213,7 @@ async def test_a_session_larger_than_a_file_goes_on_in_a_second_one(tmp_path: pa
     parts = rig.files()
     assert [path.name.endswith(".part") for path in parts].count(True) == 1
     await rig.play(items[100:])
+    rig.skip(10)
     await rig.until(lambda: not rig.tap.open_sessions, "the end", 40)
     await rig.stop()
     live = rig.live()
@@ -304,6 +308,7 @@ async def test_without_an_archive_the_rest_works(tmp_path: pathlib.Path) -> None
     rig = Rig(tmp_path, archive=Archive(enabled=False))
     rig.start()
     await rig.play(good())
+    rig.skip(10)
     await rig.until(lambda: any(s["state"] == "closed" for s in rig.live().values()), "a session")
     await rig.stop()
     assert rig.files() == []
