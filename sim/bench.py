@@ -47,7 +47,7 @@ class Bench:
         self.tap = LineTap(self.world, settings.tap, self._emit)
         self.line.taps.append(self.tap)
         if settings.tap.pilot:
-            self.pairs[0].pilot.emit = self._emit
+            self.pairs[0].pilot.emit = self._emit_pilot
         for pair in self.pairs:
             pair.start()
 
@@ -59,6 +59,10 @@ class Bench:
     def _emit(self, item: Frame | CpRecord | TapEvent) -> None:
         self._number += 1
         self._items.append(msgspec.structs.replace(item, number=self._number))
+
+    def _emit_pilot(self, record: CpRecord) -> None:
+        if self.tap.listening():
+            self._emit(record)
 
     def advance(self, until: int) -> list[Item]:
         """Let time go on to `until`; what the tap gave meanwhile."""
@@ -74,10 +78,13 @@ class Bench:
         """The whole scenario: until its duration, or `tail` after the plug is out."""
         items: list[Item] = []
         step = SECOND
-        while self.world.now < self.end:
-            items += self.advance(min(self.end, self.world.now + step))
+        cut = self.settings.tap.stop_at
+        end = min(self.end, self.settings.start + seconds(cut)) if cut else self.end
+        while self.world.now < end:
+            items += self.advance(min(end, self.world.now + step))
             if self.over():
-                items += self.advance(min(self.end, self.world.now + seconds(self.settings.tail)))
+                items += self.advance(min(end, self.world.now + seconds(self.settings.tail)))
                 break
-        items.append(Tick(self.world.now))
+        if not cut:
+            items.append(Tick(self.world.now))  # the tap listened to the end, and there was nothing more
         return items

@@ -156,9 +156,9 @@ class Ev:
         s = self.settings
         yield from self.node.start()
         if s.no_sdp:
+            yield from self._basic()
             self.outcome = "done"
-            while True:
-                yield 60 * SECOND
+            return
         yield seconds(s.sdp_delay)
         ip, port = yield from self._discover()
         yield seconds(s.tcp_delay)

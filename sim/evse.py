@@ -100,7 +100,7 @@ class Evse:
                 self.pwm(s.duty)
         if s.basic_after:
             yield seconds(s.basic_after)
-            if not self.slac.runs:
+            if self.connection is None:
                 yield from self._to_nominal()
 
     def _to_nominal(self) -> Script[None]:

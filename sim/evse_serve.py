@@ -126,7 +126,8 @@ class Server:
     def _one(self, connection: Connection, payload_type: int, payload: bytes) -> Script[None]:
         evse, s = self.evse, self.evse.settings
         content = evse.pair.codec.decode(schema_for(payload_type, self.schema), payload)
-        if content is None:
+        foreign = self.schema in ("din", "iso2") and payload_type != 0x8001
+        if content is None or foreign:
             connection.close()
             self.last = "failed"
             return

@@ -156,7 +156,7 @@ class EvseSettings(msgspec.Struct, forbid_unknown_fields=True):
     sdp_delay: float = 0.003
     sdp_ready: float = 0.0  # seconds after the link until SDP is answered
     sdp_security: int = 0x10
-    tcp: TcpSettings = TcpSettings(rto=0.25)
+    tcp: TcpSettings = TcpSettings(rto=0.25, rto_max=8.0, retries=15)
     tcp_port: int = 0  # 0: random in 49152..65535
     # V2G
     latency: float = 0.008  # request to response

@@ -59,10 +59,14 @@ class LineTap:
         self._from = world.start + seconds(settings.late_start)
         self._to = world.start + seconds(settings.stop_at) if settings.stop_at else 1 << 62
 
+    def listening(self) -> bool:
+        """Whether it records at this moment."""
+        return self._from <= self.world.now <= self._to
+
     def hear(self, where: str, station: Station, frame: bytes, local: bool) -> None:
         """Called by the line for everything that passes one of the three places."""
         kind = self.settings.kind
-        if not self._from <= self.world.now <= self._to:
+        if not self.listening():
             return
         direction, source = "", "plc"
         if kind in ("host", "host-ev"):
