@@ -71,15 +71,17 @@ class Outbox:
                 for message in messages:
                     if self._new.get(message.key) is message:
                         del self._new[message.key]
+                if self.problem:
+                    log.warning("outbox can be used again path=%s", self.path)
+                    self.problem = ""
 
     async def first(self, most: int) -> list[Message]:
         """The oldest messages that wait."""
         await self.flush()
         found: list[Message] = []
-        if not await self._run(self._load, most, found) or self.problem:
-            # The disk does not answer: what is in memory can still go out.
-            return list(self._new.values())[:most]
-        return found
+        await self._run(self._load, most, found)
+        # What the disk does not take can still go out from memory.
+        return [*found, *self._new.values()][:most]
 
     async def remove(self, message: Message) -> None:
         """The broker has it."""
@@ -112,9 +114,6 @@ class Outbox:
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._set_aside)
             return False
-        if self.problem:
-            log.warning("outbox can be used again path=%s", self.path)
-            self.problem = ""
         return True
 
     def _open(self) -> sqlite3.Connection:

@@ -1,7 +1,6 @@
-"""Network namespaces for tests of live capture: a script runs in a fresh one, as root there, and prints JSON.
+"""Network and mount namespaces for tests: a script runs in fresh ones, as root there, and prints JSON.
 
-As root the namespace is made directly; as anyone else, and for tests that prove the unprivileged way, by `unshare
--Urn`.
+As root they are made directly; as anyone else, and for tests that prove the unprivileged way, by `unshare -Urnm`.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ TESTS = pathlib.Path(__file__).resolve().parent
 
 def _prefix(unprivileged: bool) -> list[str]:
     if os.geteuid() != 0:
-        return ["unshare", "-Urn"]
+        return ["unshare", "-Urnm"]
     if unprivileged:
         # Without capabilities root is a user like any other (who can read where Python is installed). CAP_SETFCAP is
         # what mapping user 0 takes since Linux 5.12; a user other than 0 needs none.
         drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+setfcap", "--no-new-privs"]
-        return [*drop, "unshare", "-Urn"]
-    return ["unshare", "-n"]
+        return [*drop, "unshare", "-Urnm"]
+    return ["unshare", "-nm"]
 
 
 @functools.cache
@@ -44,9 +43,7 @@ def _refusal(unprivileged: bool) -> str:
     return ""
 
 
-def run_script(
-    script: pathlib.Path, *arguments: str, unprivileged: bool = False, timeout: float = 60.0
-) -> dict[str, Any]:
+def run_script(script: pathlib.Path, *arguments: str, unprivileged: bool = False, timeout: float = 60.0) -> dict[str, Any]:
     """Run a Python script in a new network namespace; what it prints last is JSON. Skips the test where none can be
     made."""
     refusal = _refusal(unprivileged)
@@ -54,9 +51,7 @@ def run_script(
         pytest.skip(refusal)
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*_prefix(unprivileged), sys.executable, str(script), *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/", check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/", check=False)
     assert done.returncode == 0, f"{script.name}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
