@@ -119,7 +119,7 @@ class Check:
         events = [evidence] if isinstance(evidence, Event) else list(evidence or ())
         self.ctx.emit(
             self, key=key, detail=detail, values=values or {}, since=since, t=self.now if t is None else t,
-            frames=tuple(dict.fromkeys([*frames, *(e.frame for e in events)])), side=side, certainty=certainty,
+            frames=tuple(dict.fromkeys([*frames, *(e.frame for e in events if e.frame)])), side=side, certainty=certainty,
             severity=severity, effect=effect, cause=cause, fix=fix,
         )  # fmt: skip
 

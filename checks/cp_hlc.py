@@ -11,6 +11,7 @@ from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Pilot, V2gMessage
 from plugtap.protocols.pilot import duty_current
+from plugtap.sessions.notices import SessionEnded
 from plugtap.sessions.session import Session
 from plugtap.sessions.values import physical
 
@@ -236,8 +237,8 @@ class CToBMidCharge(Check):
         effect="stops-charging",
         side="EVCC",
         trigger=(
-            "C or D to B after PowerDelivery(Start) was accepted, without PowerDeliveryReq(Stop or Renegotiate) in "
-            "the last {stop_before}, and nothing had failed before"
+            "C2 or D2 to B after PowerDelivery(Start) was accepted, without PowerDeliveryReq(Stop or Renegotiate) "
+            "within {stop_before} before or after, and nothing had failed before"
         ),
         cause=("The EV broke off: a time-out of the charge loop, a fault of its battery management, or precharge and battery voltage too far apart."),
         fix=("Look at the last messages and their latency before the edge, and at the precharge voltage; read the EV's log."),
@@ -250,6 +251,10 @@ class CToBMidCharge(Check):
         example="B 0.3 s after the second CurrentDemandReq.",
     )
 
+    def start(self) -> None:
+        self.edge: Pilot | None = None
+        self.last: V2gMessage | None = None
+
     @on(V2gMessage, *LOOP)
     def loop(self, ev: V2gMessage) -> None:
         self.arm()
@@ -257,20 +262,55 @@ class CToBMidCharge(Check):
     @on(Pilot)
     def change(self, ev: Pilot) -> None:
         session = self.session
-        if letter(ev.before) not in "CD" or letter(ev.state) != "B" or not session.delivering or session.ended is not None:
+        if letter(ev.state) in "CD":
+            self.edge = None  # back again: cp-c-flap
+        # Without PWM before the edge the EVSE has stopped first and the EV obeys (IEC 61851-1 sequence 10.1).
+        dropped = ev.before in ("C2", "D2") and letter(ev.state) == "B"
+        if not dropped or not session.delivering or session.ended is not None:
             return
         stopped = session.delivery_stopped
-        if stopped is not None and ev.t - stopped.t <= ns(self.limit("stop_before")):
+        if stopped is None or ev.t - stopped.t > ns(self.limit("stop_before")):
+            self.edge, self.last = ev, session.last_request
+
+    @on(V2gMessage, "PowerDeliveryReq")
+    def stop(self, ev: V2gMessage) -> None:
+        # Two clocks, and a pilot that is faster than a message: the stop may come just after the edge.
+        if self.edge is not None and ev.t - self.edge.t <= ns(self.limit("stop_before")):
+            self.evaluated()
+            self.edge = None
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        if self.edge is not None and ev.t - self.edge.t > ns(self.limit("stop_before")):
+            self._say(None)
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        # Silence may be that of the power line's record, which ended before the pilot's.
+        heard = ev.how in ("fin", "rst", "session-stop", "new-slac")
+        if self.edge is not None:
+            self._say(None if heard else "possible")
+
+    def _say(self, certainty: str | None) -> None:
+        edge, last = self.edge, self.last
+        self.edge = None
+        if edge is None:
             return
-        before = already_failed(session) or (f"{session.stop_asked.name} asked to stop" if session.stop_asked is not None else "")
-        last = session.last_request
-        age = f", {seconds(ev.t - last.t):.2f} s after {last.message}" if last is not None else ""
+        session = self.session
+        failure = session.failed_response
+        before = already_failed(session) if failure is None or failure.t < edge.t else ""
+        asked = session.stop_asked
+        if not before and asked is not None and asked.t < edge.t:
+            before = f"{asked.name} asked to stop"
+        age = f", {seconds(edge.t - last.t):.2f} s after {last.message}" if last is not None else ""
         self.fire(
-            [*([last] if last is not None else []), ev],
-            f"The pilot went from {ev.before} to {ev.state} without PowerDelivery(Stop){age}" + (f"; before that: {before}." if before else "."),
+            [*([last] if last is not None else []), edge],
+            f"The pilot went from {edge.before} to {edge.state} without PowerDelivery(Stop){age}" + (f"; before that: {before}." if before else "."),
             key="after" if before else "",
-            values={"actualValue": Value(ev.state), "expectedValue": Value(ev.before)},
+            values={"actualValue": Value(edge.state), "expectedValue": Value(edge.before)},
             since=last.t if last is not None else None,
-            severity="info" if before else None,
+            t=edge.t,
+            certainty=certainty,
+            severity="info" if before else "warning" if certainty else None,
             effect="none" if before else None,
         )

@@ -96,7 +96,8 @@ class OscillatorOffEarly(_Oscillator):
 
     @on(Pilot)
     def change(self, ev: Pilot) -> None:
-        self.cancel()
+        if has_pwm(ev) or letter(ev.state) not in "BCD":
+            self.cancel()
         if not in_hlc(self.session):
             return
         self.arm()

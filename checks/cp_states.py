@@ -108,12 +108,13 @@ class UnplugWithoutStop(Check):
         class_="heuristic",
         effect="none",
         side="user",
-        trigger="state A from B while a V2G session is set up, without SessionStop, FIN or RST",
+        trigger=("state A from B while a V2G session is set up, without SessionStop, FIN or RST, at most {dialogue_alive} after its last message"),
         cause="The driver pulled the plug, or used the emergency release.",
         fix="None; if nobody pulled it, check the pilot wire.",
         refs=("V2G-DC-962",),
         gap="proceed",
         needs=("pilot",),
+        limits=pilot("dialogue_alive"),
         uec="ControlPilotStateUnexpected",
         priority=70,
         example="Unplugged while waiting for authorisation.",
@@ -124,7 +125,9 @@ class UnplugWithoutStop(Check):
         if not in_hlc(self.session) or self.session.closes:
             return
         self.arm()
-        if letter(ev.state) == "A" and letter(ev.before) == "B":
+        # The dialogue must have been alive until then, else it is the power line's record that ended.
+        last = self.session.history[-1].t if self.session.history else None
+        if letter(ev.state) == "A" and letter(ev.before) == "B" and last is not None and ev.t - last <= ns(self.limit("dialogue_alive")):
             self.fire(ev, f"The pilot went from {ev.before} to A without SessionStop.")
 
 

@@ -29,12 +29,12 @@ class EfDurationShort(Check):
         class_="normative",
         effect="degrades",
         side="SECC",
-        trigger="B, C or D to E or F and back in less than {T_step_EF} (minus {step_tolerance})",
+        trigger=("B, C or D to E or F and back in less than {T_step_EF} (minus {step_tolerance}) but not less than {ef_time}"),
         cause="The EVSE's timer for the step is wrong; the EV may not see it.",
         fix="EVSE: hold E or F for at least 4 s.",
         refs=("ISO 15118-3 V2G3-M06-05, -07, -09", "V2G3-M07-08"),
         needs=("pilot",),
-        limits=pilot("T_step_EF", "step_tolerance"),
+        limits=pilot("T_step_EF", "step_tolerance", "ef_time"),
         uec="ControlPilotStateUnexpected",
         priority=85,
         example="F for 1.2 s between two attempts.",
@@ -51,6 +51,8 @@ class EfDurationShort(Check):
             self.step = ev
         elif step is not None and letter(ev.state) in "BCD":
             lasted = ev.t - step.t
+            if lasted < ns(self.limit("ef_time")):
+                return  # a glitch, no step
             if lasted < ns(self.limit("T_step_EF") - self.limit("step_tolerance")):
                 self.fire(
                     [step, ev],

@@ -9,7 +9,7 @@ from plugtap.checks.limits import limits_of
 from plugtap.checks.meta import Limit, Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Loss, Mme, Pilot, Sdp, Tcp, V2gMessage
-from plugtap.sessions.notices import Exchange
+from plugtap.sessions.notices import Exchange, SessionClosing
 from plugtap.sessions.v2g_facts import delivery_kind
 from plugtap.sessions.values import dig, physical
 
@@ -238,6 +238,7 @@ class EmergencyOrder(Check):
         modes=("dc",),
         limits=EMERGENCY,
         priority=85,
+        enabled=False,
         example="80 A, 0 A, EVSE_Ready for three seconds.",
     )
 
@@ -285,7 +286,7 @@ class SnifferLoss(Check):
         effect="none",
         side="tap",
         trigger=(
-            "a peer acknowledges TCP bytes the capture does not have, bytes of a stream are missing for good, or the capture reports dropped frames"
+            "a peer acknowledges TCP bytes the capture does not have, bytes of a stream are missing for good, the capture reports dropped frames, or only one direction of the dialogue was heard"
         ),
         cause=(
             "The tap does not hear everything: power line signal of one side too weak here, host too slow, or a "
@@ -316,6 +317,13 @@ class SnifferLoss(Check):
             self.arm()
             self.frames += ev.frames
             self.fire(ev, f"The capture lost {ev.frames} frames.", key="drop", values={"frames": Value(self.frames)})
+
+    @on(SessionClosing)
+    def closing(self, ev: SessionClosing) -> None:
+        heard = [side for side in ("EVCC", "SECC") if self.session.sees(f"unicast-{side.lower()}")]
+        if len(self.session.history) >= 3 and len(heard) == 1 and len({s.side for s in self.session.history}) == 1:
+            self.arm()
+            self.fire(None, f"Only the {heard[0]}'s messages were heard.", key="one side", frames=(self.session.history[0].frame,))
 
 
 AUTHORIZATION = {

@@ -141,11 +141,15 @@ class NdNoAnswer(Check):
 
     def start(self) -> None:
         self.asked: list[Neighbor] = []
+        self.announced: bytes | None = None
+
+    @on(Sdp)
+    def discovery(self, ev: Sdp) -> None:
+        self.announced = ev.ip or self.announced
 
     @on(Neighbor)
     def neighbor(self, ev: Neighbor) -> None:
-        secc = self.session.secc_ip
-        if secc is None or ev.target != secc:
+        if self.announced is None or ev.target != self.announced:
             return
         if ev.kind == "NA":
             if self.asked:
@@ -163,7 +167,7 @@ class NdNoAnswer(Check):
         if len(asked) >= self.limit("nd_solicitations") and not self.session.messages:
             self.fire(
                 asked,
-                f"{len(asked)} neighbour solicitations for {ip_text(self.session.secc_ip)} without an answer.",
+                f"{len(asked)} neighbour solicitations for {ip_text(self.announced)} without an answer.",
                 values={"solicitations": Value(len(asked), "", self.limit("nd_solicitations"), ">=")},
                 since=asked[0].t,
                 t=t,
@@ -255,7 +259,8 @@ class ForeignTraffic(Check):
         class_="heuristic",
         effect="none",
         side="unknown",
-        trigger="IPv4, mDNS, LLMNR or other traffic whose source MAC is that of the EV or the EVSE",
+        trigger=("{foreign_frames} or more of IPv4, mDNS, LLMNR or other traffic whose source MAC is that of the EV or the EVSE"),
+        limits=limits_of("transport", "foreign_frames"),
         cause="An operating system's chatter on the PLC interface.",
         fix="Close the PLC interface with a firewall; switch IPv4 and name services off there.",
         refs=("practice, corrected on real captures",),
@@ -265,12 +270,24 @@ class ForeignTraffic(Check):
         example="mDNS of the EVSE's Linux every minute.",
     )
 
+    def start(self) -> None:
+        self.frames: dict[str, int] = {}
+
     @on(OtherTraffic)
     def other(self, ev: OtherTraffic) -> None:
         side = _side_of(self, ev.src_mac)
-        if side is not None and ev.what not in OWN_WORK:
-            self.arm()
-            self.fire(ev, f"{ev.what} of {mac(ev.src_mac)}.", key=ev.what, side=side)
+        if side is None or ev.what in OWN_WORK:
+            return
+        self.arm()
+        self.frames[side] = self.frames.get(side, 0) + 1
+        if self.frames[side] >= self.limit("foreign_frames"):
+            self.fire(
+                ev,
+                f"{self.frames[side]} frames of other protocols from {mac(ev.src_mac)}, the last one {ev.what}.",
+                key=side,
+                values={"frames": Value(self.frames[side], "", self.limit("foreign_frames"), ">=")},
+                side=side,
+            )
 
 
 @register

@@ -9,7 +9,7 @@ from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import SECOND, ns, seconds, slac
 from plugtap.checks.slac_match import talks
-from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp
+from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp, Tcp, V2gMessage
 from plugtap.protocols.slac import CmSlacParmReq
 from plugtap.sessions.notices import NewAttempt, SessionEnded
 
@@ -65,8 +65,23 @@ class Restart(Check):
             self.stage = ev.name
 
 
+class _Dialogue(Check):
+    """Knows when the pair's last IP frame was; what a host says to its own modem does not count."""
+
+    def start(self) -> None:
+        self.last: Tcp | V2gMessage | None = None
+
+    @on(Tcp)
+    def segment(self, ev: Tcp) -> None:
+        self.last = ev
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        self.last = ev
+
+
 @register
-class InMatched(Check):
+class InMatched(_Dialogue):
     """The tracker ends the running session at such a request; this says why."""
 
     meta = Meta(
@@ -76,7 +91,7 @@ class InMatched(Check):
         class_="normative",
         effect="stops-charging",
         side="EVCC",
-        trigger=("CM_SLAC_PARM.REQ from the EV of a session that was set up and not stopped, within 5 s of its last frame"),
+        trigger=("CM_SLAC_PARM.REQ from the EV of a session that was set up and not stopped, within 5 s of the dialogue's last frame"),
         cause="The EV's controller reset, or its modem lost the link and starts over.",
         fix=("Look at the last messages before it: a time-out of the EV or a loss of the power line signal; check the car's log."),
         refs=("ISO 15118-5 CmSlacParm tests",),
@@ -89,16 +104,16 @@ class InMatched(Check):
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        if self.session.setup_ok:
+        if self.session.setup_ok and self.last is not None:
             self.arm()
-            pause = ev.t - self.session.last_t
+            pause = ev.t - self.last.t
             # negative: the capture's clock was set back in between
             if ev.how == "new-slac" and 0 <= pause <= LINK_LOST_NS:
                 self.fire(ev, f"CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the session.")
 
 
 @register
-class LinkLost(Check):
+class LinkLost(_Dialogue):
     """The pair fell silent in a session and came back with SLAC."""
 
     meta = Meta(
@@ -108,29 +123,28 @@ class LinkLost(Check):
         class_="timeout",
         effect="stops-charging",
         side="line",
-        trigger="no frame of the pair for more than 5 s in a session that was set up and not stopped, then SLAC again",
+        trigger=("no frame of the dialogue for more than 5 s in a session that was set up and not stopped, then SLAC again"),
         cause=("The power line signal collapsed: disturbance from the power stage, a loose contact, or the plug was pulled and inserted."),
         fix=("Compare the moment with the current ramp; check the connector, shield and PLC coupling; look at the attenuation of both SLAC runs."),
         refs=("ISO 15118-3 (TT_link_status_response 5 s)",),
         certainty="likely",
         uec="PLCLinkLost",
-        priority=40,
+        priority=85,
         example="Charging at 100 A, 12 s of silence, CM_SLAC_PARM.REQ.",
     )
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        session = self.session
-        if session.setup_ok:
+        last = self.last
+        if self.session.setup_ok and last is not None:
             self.arm()
-            silence = ev.t - session.last_t
+            silence = ev.t - last.t
             if ev.how == "new-slac" and silence > LINK_LOST_NS:
                 self.fire(
-                    ev,
-                    f"No frame of the pair for {seconds(silence):.1f} s, then the EV started SLAC again.",
+                    [last, ev],
+                    f"No frame of the dialogue for {seconds(silence):.1f} s, then the EV started SLAC again.",
                     values={"silence": Value(seconds(silence), "s", seconds(LINK_LOST_NS), ">")},
-                    since=session.last_t,
-                    frames=(session.last_frame,),
+                    since=last.t,
                 )
 
 

@@ -197,7 +197,10 @@ class RstMidSession(Check):
         class_="normative",
         effect="stops-charging",
         side="unknown",
-        trigger=("RST on the session's connection after SessionSetupRes and before SessionStopRes (warning: before SessionSetupRes)"),
+        trigger=(
+            "RST on the session's connection after SessionSetupRes and before SessionStopRes (warning: before "
+            "SessionSetupRes; info: after SessionStopReq)"
+        ),
         cause="The side that reset aborted: a time-out, a fault, or a crash of its software.",
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
         refs=("V2G2-728",),
@@ -219,11 +222,13 @@ class RstMidSession(Check):
         if len(session.closes) > 1 or session.failed_negotiation is not None:
             return  # it was closing already
         side = sender(session, ev)
+        stopping = session.session_stop_req is not None  # impatient, but the session was over
         self.fire(
             [*([session.pending] if session.pending is not None else []), ev],
             f"{side if side != 'unknown' else 'One side'} reset the connection" + _pending(session, ev) + ".",
             side=side,
-            severity=None if session.setup_ok else "warning",
+            severity="info" if stopping else None if session.setup_ok else "warning",
+            effect="none" if stopping else None,
         )
 
 
@@ -246,6 +251,7 @@ class FinEarly(Check):
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
         refs=("V2G2-728, V2G2-025", "ISO 15118-4"),
         gap="uncertain",
+        needs=("unicast-both",),
         uec="TCPUnexpectedClose",
         priority=80,
         example="FIN of the SECC 0.4 ms after supportedAppProtocolReq.",
@@ -261,7 +267,12 @@ class FinEarly(Check):
         session = self.session
         if not session.messages or ev.stream not in session.streams or len(session.closes) > 1:
             return
-        if session.session_stop_req is not None or session.failed_response is not None or session.failed_negotiation is not None:
+        if (
+            session.session_stop_res is not None
+            or session.session_stop_req is not None
+            or session.failed_response is not None
+            or session.failed_negotiation is not None
+        ):
             return
         side = sender(session, ev)
         since = session.pending or session.last_response

@@ -28,14 +28,19 @@ class RetransmissionRate(Check):
         effect="degrades",
         side="line",
         trigger=(
-            "more than {retransmission_info} (info) or {retransmission_warning} (warning) of the data segments "
-            "within {retransmission_window} are retransmissions, at least {retransmission_least}"
+            "more than {retransmission_info} of the data segments within {retransmission_window} are "
+            "retransmissions, at least {retransmission_least} (info); more than {retransmission_warning} and at "
+            "least {retransmission_many} (warning)"
         ),
-        cause=("Frames are lost on the power line: weak signal, disturbance from the power stage, or a modem that buffers."),
+        cause=(
+            "Frames are lost on the power line (weak signal, disturbance from the power stage), or one side acknowledges with wrong sequence numbers."
+        ),
         fix=("Look at the attenuation of SLAC; compare the time with the current; check connector, shield and coupling."),
         refs=("practice",),
         gap="uncertain",
-        limits=limits_of("transport", "retransmission_window", "retransmission_info", "retransmission_warning", "retransmission_least"),
+        limits=limits_of(
+            "transport", "retransmission_window", "retransmission_info", "retransmission_warning", "retransmission_least", "retransmission_many"
+        ),
         uec="TCPError",
         priority=65,
         example="12 % during the ramp.",
@@ -60,7 +65,7 @@ class RetransmissionRate(Check):
         share = 100 * self.count / self.segments
         if self.count < self.limit("retransmission_least") or share <= self.limit("retransmission_info"):
             return
-        bad = share > self.limit("retransmission_warning")
+        bad = share > self.limit("retransmission_warning") and self.count >= self.limit("retransmission_many")
         limit = self.limit("retransmission_warning" if bad else "retransmission_info")
         self.fire(
             self.again,

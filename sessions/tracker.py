@@ -224,7 +224,9 @@ class SessionTracker:
         if session.ended is not None:
             return
         if session.closes and session.messages:
-            kind, side, when, at, _ = session.closes[-1]
+            # Who closed first after the last message; what the other side does then is an answer.
+            said = session.history[-1].t if session.history else session.start
+            kind, side, when, at, _ = next((c for c in session.closes if c[2] >= said), session.closes[-1])
             self._end(session, side, kind, when, at)
         elif session.failed_negotiation is not None:
             self._end(session, "SECC", "fin", session.failed_negotiation.t, session.failed_negotiation.frame)
@@ -530,7 +532,7 @@ class SessionTracker:
             session.protocol, session.energy = "iec61851", "ac"
             session.electrical.ac_charging = True
             self._enter(session, "charging", ev)
-        if session.delivering and session.ended is None and (letter in "EF" or (old in ("C", "D") and letter == "B")):
+        if session.delivering and session.ended is None and (letter in "EF" or (ev.before in ("C2", "D2") and letter == "B")):
             session.cp_lost = session.cp_lost or (ev.state, ev.t, ev.frame)
         self._notify(session, ev)
         if letter == "A":
