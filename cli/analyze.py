@@ -5,31 +5,41 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.finding import SEVERITIES
 from plugtap.cli.inputs import CaptureItems, settings_for
+from plugtap.cli.interrupt import Stop
+from plugtap.cli.main import UsageError
+from plugtap.cli.meter import Meter
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import find_captures
+from plugtap.hw.pilot_files import PilotFile, open_pilot_file
 from plugtap.report import captures, text
 from plugtap.report.captures import CaptureReport
+from plugtap.report.redact import KEY_BYTES, Redactor
 from plugtap.sessions.records import rfc3339
 
 FAIL_ON = ("error", "warning", "failed", "never")
-PROGRESS_FROM = 2_000_000  # bytes: smaller input is read before a bar could be seen
+FILE_WIDTH = 160  # of text that goes into a file or pipe: no narrow wrapping, so that it can be searched
 
 EXAMPLES = """examples:
   plugtap analyze charge.pcapng                      what happened, who, why, what to do
-  plugtap analyze captures/ --format json > all.json a folder, for machines
+  plugtap analyze captures/ --brief                  a folder, one line a session
+  plugtap analyze captures/ --format json > all.json … for machines
   plugtap analyze archive.pcapng --as-recorded       exactly what the daemon said
   plugtap analyze charge.pcap --cp pilot.jsonl       with a control-pilot record beside it
+  plugtap analyze --join ring/*.pcapng               ring files as one capture
   tcpdump -i eth1 -w - | plugtap analyze -           from a pipe
 
-exit codes: 0 fine; 1 a finding at or above --fail-on, or a failed session; 2 usage; 3 some input unreadable (the rest still runs)."""
+--cp: CPF1, CP text lines, JSON Lines {"t" or "time", "state" or "hi","lo","duty","freq"}, EVerest event logs; what it is shows in the content.
+"time" is the capture's clock, "t" counts from its first packet; a device's own clock is put so that its first reading is there.
+--cp-offset moves either.
+
+exit codes: 0 fine; 1 a finding at or above --fail-on, or a failed session; 2 usage; 3 some input unreadable (the rest still runs);
+130, 143 interrupted (what was found until then is printed)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,132 +47,126 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("paths", nargs="+", metavar="PATH", help="capture files or folders; - for standard input")
     parser.add_argument("--format", choices=("text", "json", "jsonl"), default="text", help="output (default: text)")
-    parser.add_argument("--cp", metavar="FILE", help="control-pilot record beside the capture: CPF1, CP text lines, JSON Lines, EVerest event log")
+    parser.add_argument("--cp", metavar="FILE", help="control-pilot record beside the capture")
     parser.add_argument("--cp-offset", type=float, default=0.0, metavar="S", help="seconds to add to the pilot record's times")
     parser.add_argument("--join", action="store_true", help="read the files as one stream, in the order of their first packets (ring files)")
     parser.add_argument("--as-recorded", action="store_true", help="take the settings from the archive, as the daemon ran")
-    parser.add_argument("-c", "--config", metavar="FILE", help="settings file; its [checks] and [analysis] apply")
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings file; its [analysis] applies, and the checks of its tap")
     parser.add_argument("--fail-on", choices=FAIL_ON, default="error", help="exit code 1 from this severity on, or for any failed session (default: error)")
-    parser.add_argument("--brief", action="store_true", help="text: verdicts only")
+    parser.add_argument("--brief", action="store_true", help="text: one line a session")
+    parser.add_argument("-v", "--verbose", action="store_true", help="text: every finding in full (default: errors and warnings; others by name)")
     parser.add_argument("--redact", action="store_true", help="replace MACs, addresses and identities by keyed hashes")
 
 
 def run(args: argparse.Namespace) -> int:
     """Analyse each capture; the exit code says what was found."""
-    errors = Console(stderr=True, highlight=False)
-    # Not a terminal: no wrapping at 80 columns, so that the output can be searched.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
-    groups = _groups(args)
-    done: list[CaptureReport] = []
-    unreadable = 0
-    code = 0
-    with _progress(args) as progress:
-        for group in groups:
+    if args.as_recorded and args.config:
+        raise UsageError("--as-recorded and -c both say which settings to take; leave one out")
+    return Run(args).all()
+
+
+class Run:
+    """One call of the command."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.done: list[CaptureReport] = []
+        self.unreadable = 0
+        self.stop = Stop()
+        self.pilot: PilotFile | None = None
+        # One key a run, thrown away with it: the same identity has the same hash within one output, and nobody can
+        # find out a MAC by trying them all.
+        self.redactor = Redactor(os.urandom(KEY_BYTES)) if args.redact else None
+        found = find_captures(args.paths)
+        self.groups = [found] if args.join and found else [[path] for path in found]
+        self.meter = Meter(len(self.groups))
+
+    def all(self) -> int:
+        """Analyse and print; returns the exit code."""
+        if not self.groups:
+            self._complain(SourceError(", ".join(self.args.paths), "no captures in there", "captures are pcap or pcapng files, gzip or not"))
+        if self.args.cp is not None:
             try:
-                report = analyze(group, args, progress)
+                self.pilot = open_pilot_file(self.args.cp)
             except SourceError as error:
-                unreadable += 1
-                errors.print(f"plugtap analyze: {error}", style="red", soft_wrap=True)
-                continue
-            except KeyboardInterrupt:
-                errors.print("plugtap analyze: interrupted; what was found until here follows", style="yellow")
-                code = 130
-                partial = _PARTIAL.pop("report", None)
-                if partial is not None:
-                    done.append(partial())
-                break
-            done.append(report)
-            if args.format == "text":
-                console.print(text.capture(_shown(report, args), details=not args.brief), soft_wrap=False)
-                console.print()
-            elif args.format == "jsonl":
-                sys.stdout.buffer.write(captures.lines(_shown(report, args)))
-    if code == 130 and args.format == "text" and done:
-        console.print(text.capture(_shown(done[-1], args), details=not args.brief))
-    if args.format == "json":
-        sys.stdout.buffer.write(captures.document([_shown(r, args) for r in done]) + b"\n")
-    elif args.format == "text" and len(done) > 1:
-        console.print(text.summary(done))
-    sys.stdout.flush()
-    return code or (3 if unreadable else exit_code(done, args.fail_on))
+                self._complain(error)
+        with self.stop:
+            for group in self.groups:
+                if self.stop.code:
+                    break
+                try:
+                    report = self._analyze(group)
+                except SourceError as error:
+                    self._complain(error)
+                    continue
+                finally:
+                    self.meter.hide()
+                self._take(report)
+        if self.stop.code:
+            print("plugtap analyze: interrupted; what was found until then is printed", file=sys.stderr)
+        if self.args.format == "json":
+            sys.stdout.buffer.write(captures.document(self.done) + b"\n")
+        elif self.args.format == "text" and len(self.groups) > 1:
+            self._print(text.summary(self.done, self.unreadable))
+        sys.stdout.flush()
+        return self.stop.code or (3 if self.unreadable else exit_code(self.done, self.args.fail_on))
 
+    def _analyze(self, paths: list[str]) -> CaptureReport:
+        """One capture (or ring files as one) to its report. Raises SourceError where nothing could be read."""
+        self.meter.begin(paths[0])
+        source = CaptureItems(paths, pilot=self.pilot, pilot_offset=self.args.cp_offset, progress=self.meter.read)
+        analysis = Analysis(settings_for(self.args, source), sources=source.sources(), foreign=not source.ours)
+        for item in self.stop.reading(source.items()):
+            analysis.feed(item)
+        # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.
+        analysis.finish()
+        self.meter.hide()
+        for error in source.errors:
+            self._complain(error)
+        return self._report(source, analysis)
 
-_KEY: dict[str, bytes] = {}
-# What Ctrl-C in the middle of a file can still report.
-_PARTIAL: dict[str, Callable[[], CaptureReport]] = {}
+    def _report(self, source: CaptureItems, analysis: Analysis) -> CaptureReport:
+        facts = source.facts()
+        notes = source.notes()
+        if self.stop.code:
+            notes = (*notes, f"interrupted after frame {facts.frames}; what follows was not read")
+        if analysis.capped_reports:
+            notes = (*notes, f"more sessions than can be kept: the first {analysis.capped_reports} are left out")
+        return CaptureReport(
+            file=source.name, frames=facts.frames, start=rfc3339(facts.start) if facts.start is not None else None,
+            end=rfc3339(facts.end) if facts.end is not None else None,
+            coverage={"clock": "relative" if analysis.relative_clock else "absolute", "ours": facts.ours, "undecodable": analysis.undecodable},
+            sessions=tuple(analysis.reports()), notes=notes,
+        )  # fmt: skip
 
+    def _take(self, report: CaptureReport) -> None:
+        """Print what is printed at once, keep what is needed at the end."""
+        if self.redactor is not None:
+            report = self.redactor.struct(report)
+        self.done.append(report)
+        if self.args.format == "text":
+            self._print(text.brief(report) if self.args.brief else text.capture(report, all_findings=self.args.verbose))
+        elif self.args.format == "jsonl":
+            sys.stdout.buffer.write(captures.lines(report))
+            sys.stdout.flush()
 
-def _groups(args: argparse.Namespace) -> list[list[str]]:
-    """The captures to analyse: one by one, or all as one stream."""
-    found = find_captures(args.paths)
-    return [found] if args.join and found else [[path] for path in found]
+    def _print(self, shown: text.Shown) -> None:
+        # By way of a string: rich answers a closed pipe with an exit code of its own.
+        wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        console = Console(highlight=False, width=FILE_WIDTH if wide else None)
+        with console.capture() as said:
+            console.print(shown, crop=False)
+        sys.stdout.write(said.get())
+        sys.stdout.flush()
 
-
-def _progress(args: argparse.Namespace) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-
-
-def _shown(report: CaptureReport, args: argparse.Namespace) -> CaptureReport:
-    if not args.redact:
-        return report
-    from plugtap.report.redact import KEY_BYTES, Redactor
-
-    # One key a run, thrown away with it: the same identity has the same hash within one output, and nobody can count through all MACs.
-    key = _KEY.setdefault("key", os.urandom(KEY_BYTES))
-    return Redactor(key).struct(report)
-
-
-def analyze(paths: list[str], args: argparse.Namespace, progress: Progress | None = None) -> CaptureReport:
-    """One capture (or several ring files as one) to its report. Raises SourceError."""
-    source = CaptureItems(paths, cp=args.cp, cp_offset=args.cp_offset, progress=_meter(progress, paths))
-    settings = settings_for(args, source)
-    foreign = not source.facts().ours
-    analysis = Analysis(settings, sources=source.sources(), foreign=foreign)
-    _PARTIAL["report"] = lambda: _report(paths, analysis, source)
-    for item in source.items():
-        analysis.feed(item)
-    _PARTIAL.pop("report", None)
-    return _report(paths, analysis, source)
-
-
-def _report(paths: list[str], analysis: Analysis, source: CaptureItems) -> CaptureReport:
-    facts = source.facts()
-    # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.
-    analysis.finish()
-    reports = analysis.reports()
-    return CaptureReport(
-        file=paths[0] if len(paths) == 1 else f"{paths[0]} … {paths[-1]}",
-        frames=facts.frames, start=rfc3339(facts.start) if facts.start is not None else None,
-        end=rfc3339(facts.end) if facts.end is not None else None,
-        coverage={"clock": "relative" if analysis.relative_clock else "absolute", "ours": facts.ours, "undecodable": analysis.undecodable},
-        sessions=tuple(reports), notes=source.notes(),
-    )  # fmt: skip
-
-
-def _meter(progress: Progress | None, paths: list[str]) -> Callable[[int, int | None], None] | None:
-    if progress is None or progress.disable:
-        return None
-    task = None
-
-    def show(read: int, total: int | None) -> None:
-        nonlocal task
-        if total is not None and total < PROGRESS_FROM:
-            return
-        if task is None:
-            task = progress.add_task(paths[0].rsplit("/", 1)[-1], total=total)
-        progress.update(task, completed=read)
-        if total is not None and read >= total:
-            progress.remove_task(task)
-            task = None
-
-    return show
+    def _complain(self, error: SourceError) -> None:
+        self.unreadable += 1
+        self.meter.hide()
+        Console(stderr=True, highlight=False).print(f"plugtap analyze: {error}", style="red", soft_wrap=True, markup=False)
 
 
 def exit_code(reports: list[CaptureReport], fail_on: str) -> int:
-    """0, or 1 where --fail-on says so."""
+    """0, or 1 where --fail-on says so. Sessions of neighbours do not count."""
     if fail_on == "never":
         return 0
     sessions = [s for r in reports for s in r.sessions if s.pair != "foreign"]

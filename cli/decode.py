@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from plugtap.protocols.events import Event, Mme, Sdp, V2gMessage
 from plugtap.protocols.stack import Stack
 from plugtap.report.decode_lines import event_line
 from plugtap.report.membership import Membership
+from plugtap.report.redact import KEY_BYTES, Redactor
 
 LAYERS = ("v2g", "slac", "all")
 
@@ -33,9 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `plugtap decode`."""
     parser.epilog = EXAMPLES
     parser.add_argument("file", nargs="?", metavar="FILE", help="pcap or pcapng, gzip or not; - for standard input")
-    parser.add_argument("--layer", choices=LAYERS, default="v2g", help="which messages (default: v2g)")
+    parser.add_argument("--layer", choices=LAYERS, default="v2g", help="which messages: V2G; HomePlug with SLAC; or all, SDP too (default: v2g)")
     parser.add_argument("--exi", metavar="HEX", help="decode this EXI payload instead of a file (- reads hex from standard input)")
     parser.add_argument("--schema", choices=exi.SCHEMAS, help="schema of --exi (default: by its first bytes)")
+    parser.add_argument("--redact", action="store_true", help="replace MACs, addresses and identities by keyed hashes")
     parser.add_argument("--strict", action="store_true", help="exit code 1 when a payload can't be decoded")
 
 
@@ -73,6 +76,13 @@ def _write(line: dict[str, Any]) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
 
 
+def _redacted(line: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    if "payload" in line:  # raw bytes with MACs and keys anywhere in them
+        line["payload"] = redactor.value(line["payload"])
+    shown: dict[str, Any] = redactor.tree(line)
+    return shown
+
+
 def _wanted(event: Event, layer: str) -> bool:
     if isinstance(event, V2gMessage):
         return layer in ("v2g", "all")
@@ -94,6 +104,8 @@ def _events(path: str) -> Iterator[Event]:
 def _capture(args: argparse.Namespace) -> int:
     failures = 0
     members = Membership()
+    # The key is thrown away with the run: nobody can find out a MAC by trying them all.
+    redactor = Redactor(os.urandom(KEY_BYTES)) if args.redact else None
     start: int | None = None
     for event in _events(args.file):
         start = event.t if start is None else start
@@ -101,7 +113,7 @@ def _capture(args: argparse.Namespace) -> int:
         if _wanted(event, args.layer):
             line = event_line(event, session, start)
             failures += line.get("error") is not None
-            _write(line)
+            _write(line if redactor is None else _redacted(line, redactor))
     sys.stdout.flush()
     if failures:
         print(f"plugtap decode: {failures} payloads could not be decoded; each line says where and why", file=sys.stderr)

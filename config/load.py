@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from plugtap.config.analysis import CheckSettings
+from plugtap.config.analysis import AnalysisSettings, CheckSettings
 from plugtap.config.errors import ConfigError
 from plugtap.config.settings import NAME_PATTERN, NAME_RULE, FileCapture, Settings, Tap
 
@@ -30,6 +30,25 @@ def default_toml() -> str:
 
 def parse_settings(text: str) -> Settings:
     """Read the text of a plugtap.toml. Raises ConfigError for the first thing that is wrong."""
+    settings = _read(text)
+    _consistent(settings)
+    return settings
+
+
+def parse_analysis(text: str, tap: str = "") -> AnalysisSettings:
+    """What concerns analysis in the text of a plugtap.toml, which needs no taps for it. With the checks of tap `tap`
+    where there is one, else of the only tap. Raises ConfigError."""
+    settings = _read(text)
+    names = list(settings.tap)
+    if tap in names:
+        return settings.analysis_of(tap)
+    if len(names) == 1:
+        return settings.analysis_of(names[0])
+    return msgspec.structs.replace(settings, tap={"tap": Tap()}).analysis_of("tap")
+
+
+def _read(text: str) -> Settings:
+    """Each value by itself is right."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -51,9 +70,7 @@ def parse_settings(text: str) -> Settings:
         if "checks" in tap:
             tap["checks"] = _checks(_table(tap, "checks", key), f"{key}.checks")
         converted[name] = _convert(tap, Tap, key)
-    settings = msgspec.structs.replace(settings, tap=converted)
-    _consistent(settings)
-    return settings
+    return msgspec.structs.replace(settings, tap=converted)
 
 
 def _consistent(settings: Settings) -> None:

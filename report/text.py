@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
 from rich.text import Text
 
 from plugtap.analysis.outputs import SessionReport
-from plugtap.checks.finding import Finding
+from plugtap.checks.finding import Finding, Verdict
 from plugtap.report.captures import CaptureReport
-from plugtap.sessions.records import PHASES
+from plugtap.sessions.records import PHASES, PhaseRecord
+
+Shown = ConsoleRenderable
 
 OUTCOME_STYLE = {
     "completed": ("✔", "bold green"),
@@ -24,62 +26,163 @@ OUTCOME_STYLE = {
     None: ("▶", "bold blue"),
 }
 SEVERITY_STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
+SEVERITY_ORDER = {"error": 0, "warning": 1, "info": 2}
 PROTOCOL = {"din": "DIN 70121", "iso2": "ISO 15118-2", "iso20": "ISO 15118-20", "iec61851": "IEC 61851 (pilot only)"}
-MAX_FINDINGS = 12
+SIDE = {"EVCC": "EV", "SECC": "EVSE", "line": "the line", "tap": "the tap", "authorization": "authorisation", "user": "the user"}
+MAX_FINDINGS = 12  # shown unless all are wanted
+MAX_FREQUENT = 8
+GLUE = "\ue000"  # becomes a blank at which no line breaks (rich breaks at U+00A0 too)
+LONG_PHASE_S = 1.0  # a phase at least this long is shown with its duration
 
 
-def capture(report: CaptureReport, *, details: bool = True) -> RenderableType:
-    """A capture file: its head line, then its sessions."""
-    parts: list[RenderableType] = [_head(report)]
+class Hanging:
+    """Text that wraps below itself: `first` stands before its first line, blanks of the same width before the others."""
+
+    def __init__(self, text: Text, first: str = "", style: str = "") -> None:
+        self.text = text
+        self.first = first
+        self.style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self.text.wrap(console, max(24, options.max_width - len(self.first)))
+        for i, line in enumerate(lines):
+            line.rstrip()
+            line.plain = line.plain.replace(GLUE, " ")
+            prefix = Text(self.first, self.style) if i == 0 else Text(" " * len(self.first))
+            yield prefix.append_text(line)
+
+
+# -- captures ------------------------------------------------------------------------------------------------------
+
+
+def capture(report: CaptureReport, *, all_findings: bool = False) -> Shown:
+    """A capture file: its name, then its sessions; errors and warnings in full, the rest too with `all_findings`."""
+    parts: list[ConsoleRenderable] = [_name(report), Hanging(_what(report), "  ")]
     for shown in report.sessions:
-        parts.append(Padding(session(shown, details=details), (1, 0, 0, 2)))
-    for finding in report.findings:
-        parts.append(Padding(_finding_line(finding), (0, 0, 0, 2)))
+        parts += [Text(), session(shown, indent="  ", all_findings=all_findings)]
+    parts += [Hanging(_finding(finding), "  ") for finding in report.findings]
+    parts += [Hanging(Text(note, "dim"), "  note: ", "dim") for note in report.notes]
+    return Group(*parts, Text())
+
+
+def brief(report: CaptureReport) -> Shown:
+    """A capture file with one line a session: outcome, how far, verdict."""
+    parts: list[ConsoleRenderable] = [_name(report)]
+    for shown in report.sessions:
+        mark, style = OUTCOME_STYLE[shown.outcome]
+        line = f"  {mark} {_outcome(shown):<11} {shown.reached or '':<13} "
+        parts.append(Hanging(_verdict(shown.verdict), line, style))
     if not report.sessions:
-        parts.append(Padding(Text("no charging communication in this capture", "dim"), (0, 0, 0, 2)))
-    for note in report.notes:
-        parts.append(Padding(Text(f"note: {note}", "dim"), (0, 0, 0, 2)))
+        parts.append(Hanging(_what(report), "  "))
     return Group(*parts)
 
 
-def _head(report: CaptureReport) -> Text:
-    head = Text(report.file, "bold")
-    when = "clock not set" if report.coverage.get("clock") == "relative" else (report.start or "")[:19].replace("T", " ")
-    n = len(report.sessions)
-    head.append(f"  {n} session{'' if n == 1 else 's'}, {report.frames} frames", "default")
-    if when:
-        head.append(f", {when}{' UTC' if when[:1].isdigit() else ''}", "dim")
-    return head
-
-
-def session(report: SessionReport, *, details: bool = True) -> RenderableType:
-    """One session: outcome, verdict, way, coverage, findings."""
-    mark, style = OUTCOME_STYLE[report.outcome]
-    head = Text()
-    head.append(f"{mark} {(report.outcome or 'in progress').upper()}", style)
-    head.append(f"  reached {report.reached or 'nothing'}", "bold")
-    for fact in _facts(report):
-        head.append(f" · {fact}")
-    lines: list[RenderableType] = [head]
-    verdict = Text("  ")
-    if report.verdict.side not in ("none",):
-        verdict.append(f"{_side(report.verdict.side)}: ", "bold")
-    verdict.append(report.verdict.summary)
-    if report.verdict.certainty != "sure":
-        verdict.append(f" ({report.verdict.certainty})", "dim")
-    lines.append(verdict)
-    if report.verdict.suggestion:
-        lines.append(Text(f"  → {report.verdict.suggestion}", "italic"))
-    if details:
-        lines.append(_way(report))
-        lines.append(Text(f"  seen: {_coverage(report)}", "dim"))
-    if report.findings and details:
-        lines.append(_findings(report.findings))
+def summary(reports: Sequence[CaptureReport], unreadable: int = 0) -> Shown:
+    """Over many captures: how many sessions ended how, and what was found in most of them."""
+    sessions = [s for report in reports for s in report.sessions]
+    counts = Counter(s.outcome for s in sessions)
+    head = Text(f"{_count(len(reports), 'capture')}, {_count(len(sessions), 'session')}", "bold")
+    shown = [(name, OUTCOME_STYLE[name]) for name in OUTCOME_STYLE if counts[name]]
+    for i, (name, (mark, style)) in enumerate(shown):
+        head.append(", " if i else ": ").append(f"{mark} {counts[name]} {name or 'in progress'}", style)
+    if unreadable:
+        head.append(f"; {unreadable} could not be read", "red")
+    frequent: Counter[str] = Counter()
+    for one in sessions:
+        frequent.update({f.check for f in one.findings if f.severity != "info"})
+    lines: list[ConsoleRenderable] = [Hanging(head)]
+    if frequent:
+        top = ", ".join(f"{check} {n}" for check, n in sorted(frequent.items(), key=lambda e: (-e[1], e[0]))[:MAX_FREQUENT])
+        lines.append(Hanging(Text(top), "sessions with: ", "dim"))
     return Group(*lines)
 
 
-def _side(side: str) -> str:
-    return {"EVCC": "EV", "SECC": "EVSE", "line": "the line", "tap": "the tap"}.get(side, side)
+def _name(report: CaptureReport) -> Text:
+    """The file on one line whatever its length, so that it can be copied."""
+    return Text(report.file, "bold", no_wrap=True, overflow="ignore")
+
+
+def _what(report: CaptureReport) -> Text:
+    """How many sessions and frames, when, how long."""
+    what = Text(f"{_count(len(report.sessions), 'session')} in {_count(report.frames, 'frame')}")
+    if not report.sessions:
+        what = Text(f"no charging communication in {_count(report.frames, 'frame')}", "yellow")
+    if report.start is not None and report.end is not None:
+        if report.coverage.get("clock") == "relative":
+            what.append(" · clock not set", "dim")
+        else:
+            what.append(f" · {report.start[:10]} {report.start[11:19]} UTC", "dim")
+        what.append(f" · {_span(seconds_between(report.start, report.end))}", "dim")
+    if report.coverage.get("undecodable"):
+        what.append(f" · {report.coverage['undecodable']} frames undecodable", "dim")
+    return what
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Seconds between two RFC 3339 times of ours (UTC, nine decimals); microseconds precise."""
+    first, last = (datetime.datetime.fromisoformat(text[:26]) for text in (start, end))
+    return (last - first).total_seconds()
+
+
+def _span(seconds: float) -> str:
+    """``4.2 s``, ``48 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+# -- a session -----------------------------------------------------------------------------------------------------
+
+
+def session(report: SessionReport, *, indent: str = "", all_findings: bool = False) -> Shown:
+    """One session: outcome, who and what, why, what to do; the way there, what was seen, findings."""
+    mark, style = OUTCOME_STYLE[report.outcome]
+    head = Text(f"{_outcome(report).upper()}", style)
+    head.append(f"  reached {report.reached or 'nothing'}", "bold")
+    for fact in _facts(report):
+        head.append(" · ").append(glued(fact))
+    head.append(f" · {report.id}", "dim")
+    inner = indent + "  "
+    lines: list[ConsoleRenderable] = [Hanging(head, f"{indent}{mark} ", style), Hanging(_verdict(report.verdict), inner)]
+    root = _root(report)
+    if root is not None and root.cause and root.cause not in report.verdict.summary:
+        lines.append(Hanging(Text(root.cause), inner + "why: ", "dim"))
+    if report.verdict.suggestion:
+        lines.append(Hanging(Text(report.verdict.suggestion, "italic"), inner + "→ ", "bold"))
+    way = _way(report)
+    if way.plain:
+        lines.append(Hanging(way, inner))
+    lines.append(Hanging(Text(_coverage(report), "dim"), inner + "seen: ", "dim"))
+    return Group(*lines, *_findings(report, root, inner, all_findings))
+
+
+def _outcome(report: SessionReport) -> str:
+    return report.outcome or "in progress"
+
+
+def _verdict(verdict: Verdict) -> Text:
+    """Who, and what happened."""
+    text = Text()
+    if verdict.side not in ("none", "unknown"):
+        text.append(f"{SIDE.get(verdict.side, verdict.side)}: ", "bold")
+    text.append(verdict.summary)
+    if verdict.certainty != "sure":
+        text.append(f" ({verdict.certainty})", "dim")
+    if verdict.check is not None:
+        text.append(f" [{verdict.check}]", "dim")
+    return text
+
+
+def _root(report: SessionReport) -> Finding | None:
+    """The finding that the verdict is about."""
+    same = [f for f in report.findings if f.check == report.verdict.check and f.detail == report.verdict.summary]
+    return same[0] if same else None
 
 
 def _facts(report: SessionReport) -> Iterable[str]:
@@ -98,29 +201,38 @@ def _facts(report: SessionReport) -> Iterable[str]:
     if report.coverage.clock == "absolute":
         yield f"{report.start[11:23]}"
     yield f"frames {report.first_frame}–{report.last_frame}"
-    yield report.id
 
 
 def _way(report: SessionReport) -> Text:
-    """The phases as a path: those entered, and where it stopped."""
+    """The phases as a path: those entered, how long the long ones took, and where and how it ended."""
     entered = {p.name: p for p in report.phases}
-    text = Text("  ")
-    shown = [p for p in PHASES if p in entered]
-    for i, name in enumerate(shown):
+    text = Text()
+    for i, name in enumerate(p for p in PHASES if p in entered):
         if i:
             text.append(" → ", "dim")
-        last = name == report.reached
-        text.append(name, OUTCOME_STYLE[report.outcome][1] if last else "default")
+        text.append(name, OUTCOME_STYLE[report.outcome][1] if name == report.reached else "")
+        took = _took(entered[name])
+        if took >= LONG_PHASE_S:
+            text.append(glued(f" {_span(took)}"), "dim")
     if report.ended is not None:
-        who = _side(report.ended.by)
-        text.append(f"  ({report.ended.how} by {who}, frame {report.ended.frame})", "dim")
+        by = f" by {SIDE.get(report.ended.by, report.ended.by)}" if report.ended.by != "unknown" else ""
+        text.append("  ").append(glued(f"({report.ended.how.replace('-', ' ')}{by}, frame {report.ended.frame})"), "dim")
     return text
+
+
+def glued(words: str) -> str:
+    """Words that stay on one line."""
+    return words.replace(" ", GLUE)
+
+
+def _took(phase: PhaseRecord) -> float:
+    return seconds_between(phase.start, phase.end) if phase.end is not None else 0.0
 
 
 def _coverage(report: SessionReport) -> str:
     c = report.coverage
     words = {"both": "both sides", "evcc": "EV side only", "secc": "EVSE side only", "none": "nothing"}
-    parts = [f"SLAC {words[c.slac]}", f"V2G {words[c.unicast]}", f"pilot {c.pilot}"]
+    parts = [f"SLAC {words[c.slac]}", f"V2G {words[c.unicast]}", f"pilot {c.pilot.replace('none', 'nothing')}"]
     if c.tls != "none":
         parts.append(f"TLS {c.tls}")
     if c.start == "late":
@@ -132,47 +244,46 @@ def _coverage(report: SessionReport) -> str:
     return ", ".join(parts)
 
 
-def _order(finding: Finding) -> tuple[int, str, str]:
-    return ({"error": 0, "warning": 1, "info": 2}[finding.severity], finding.time, finding.check)
+# -- findings ------------------------------------------------------------------------------------------------------
 
 
-def _findings(findings: Sequence[Finding]) -> RenderableType:
-    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
-    ordered = sorted(findings, key=_order)
-    for finding in ordered[:MAX_FINDINGS]:
-        times = f" ×{finding.count}" if finding.count > 1 else ""
-        what = Text(finding.check, SEVERITY_STYLE[finding.severity])
-        what.append(f"{times}\n", "default")
-        what.append(finding.detail, "default" if finding.severity != "info" else "dim")
-        table.add_row(
-            Text(f"  {finding.severity}", SEVERITY_STYLE[finding.severity]), f"{finding.t:.3f} s", Text(f"frame {finding.frame}", "dim"), what
-        )
-    if len(ordered) > MAX_FINDINGS:
-        table.add_row("", "", "", Text(f"… and {len(ordered) - MAX_FINDINGS} more (--format json shows all)", "dim"))
-    return table
+def _findings(report: SessionReport, root: Finding | None, indent: str, everything: bool) -> list[ConsoleRenderable]:
+    """The findings beside the one the verdict has told: the grave ones first, consequences below their root."""
+    ordered = sorted((f for f in report.findings if f is not root), key=lambda f: (SEVERITY_ORDER[f.severity], f.time, f.check))
+    shown = ordered if everything else [f for f in ordered if f.severity != "info"][:MAX_FINDINGS]
+    lines: list[ConsoleRenderable] = []
+    for finding in _below_roots(shown):
+        first = f"{indent}{'  ↳ ' if finding.root is not None else ''}{finding.severity:<8} "
+        lines.append(Hanging(_finding(finding), first, SEVERITY_STYLE[finding.severity]))
+        if finding.severity != "info" and finding.root is None and finding.fix:
+            lines.append(Hanging(Text(finding.fix, "italic"), indent + " " * 9 + "→ "))
+    left: Counter[str] = Counter()
+    for finding in ordered[len(shown) :]:
+        left[finding.check] += finding.count
+    if left:
+        names = ", ".join(glued(f"{check} ×{n}") if n > 1 else check for check, n in left.items())
+        lines.append(Hanging(Text(names, "dim"), f"{indent}also: ", "dim"))
+    return lines
 
 
-def _finding_line(finding: Finding) -> Text:
-    line = Text(f"{finding.severity} ", SEVERITY_STYLE[finding.severity])
-    line.append(f"{finding.check}: {finding.detail}")
-    return line
+def _below_roots(findings: Sequence[Finding]) -> list[Finding]:
+    """Each consequence after its root, where that is shown too."""
+    known = {f.id for f in findings}
+    out: list[Finding] = []
+    for finding in findings:
+        if finding.root in known:
+            continue
+        out.append(finding)
+        out += [f for f in findings if f.root == finding.id]
+    return out
 
 
-def summary(reports: Sequence[CaptureReport]) -> Text:
-    """One line over many captures."""
-    counts: dict[str, int] = {}
-    for report in reports:
-        for shown in report.sessions:
-            counts[shown.outcome or "open"] = counts.get(shown.outcome or "open", 0) + 1
-    text = Text(f"{len(reports)} captures, {sum(counts.values())} sessions: ")
-    for i, (name, (mark, style)) in enumerate((n, s) for n, s in OUTCOME_STYLE.items() if n is not None and n in counts):
-        text.append(", " if i else "")
-        text.append(f"{mark} {counts[name]} {name}", style)
-    return text
+def _finding(finding: Finding) -> Text:
+    """What was found, and where."""
+    times = f" ×{finding.count}" if finding.count > 1 else ""
+    text = Text(f"{finding.check}{times}: ", SEVERITY_STYLE[finding.severity] if finding.severity != "info" else "")
+    text.append(finding.detail, "")
+    return text.append(" ").append(glued(f"({finding.t:.3f} s, frame {finding.frame})"), "dim")
 
 
 def fact_rows(values: dict[str, Any]) -> list[str]:
