@@ -108,15 +108,22 @@ class OscillatorOffEarly(_Oscillator):
 
     def stayed_off(self, ev: Pilot, t: int) -> None:
         """No unplugging and no PWM since."""
-        if in_hlc(self.session):
-            last = self.session.last_request
-            self.fire(
-                [*([last] if last is not None else []), ev],
-                f"The PWM stopped ({ev.before} to {ev.state}) with the session open" + (f", after {last.message}." if last is not None else "."),
-                values={"actualValue": Value(ev.state), "expectedValue": Value(ev.before)},
-                since=ev.t,
-                t=ev.t,
-            )
+        session = self.session
+        if not in_hlc(session):
+            return
+        last = session.last_request
+        asked = session.stop_asked
+        self.fire(
+            [*([last] if last is not None else []), ev],
+            f"The PWM stopped ({ev.before} to {ev.state}) with the session open"
+            + (f" and before {asked.name} asked to stop." if asked is not None else f", after {last.message}." if last is not None else "."),
+            key="stop" if asked is not None else "",
+            values={"actualValue": Value(ev.state), "expectedValue": Value(ev.before)},
+            since=ev.t,
+            t=ev.t,
+            severity="info" if asked is not None else None,
+            effect="none" if asked is not None else None,
+        )
 
 
 @register

@@ -79,6 +79,10 @@ class _Dialogue(Check):
     def message(self, ev: V2gMessage) -> None:
         self.last = ev
 
+    def unanswered(self) -> bool:
+        """Was the last thing heard a repeat, or a request without an answer? Then the line failed, else the EV chose to stop."""
+        return self.session.pending is not None or (isinstance(self.last, Tcp) and self.last.kind == "retransmission")
+
 
 @register
 class InMatched(_Dialogue):
@@ -91,8 +95,8 @@ class InMatched(_Dialogue):
         class_="normative",
         effect="stops-charging",
         side="EVCC",
-        trigger=("CM_SLAC_PARM.REQ from the EV of a session that was set up and not stopped, within 5 s of the dialogue's last frame"),
-        cause="The EV's controller reset, or its modem lost the link and starts over.",
+        trigger=("CM_SLAC_PARM.REQ from the EV of a session that was set up and not stopped, nothing unanswered before it"),
+        cause=("The EV left the session without closing it: its controller gave up or reset. Or the capture misses the end."),
         fix=("Look at the last messages before it: a time-out of the EV or a loss of the power line signal; check the car's log."),
         refs=("ISO 15118-5 CmSlacParm tests",),
         gap="proceed",
@@ -104,12 +108,20 @@ class InMatched(_Dialogue):
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        if self.session.setup_ok and self.last is not None:
-            self.arm()
-            pause = ev.t - self.last.t
-            # negative: the capture's clock was set back in between
-            if ev.how == "new-slac" and 0 <= pause <= LINK_LOST_NS:
-                self.fire(ev, f"CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the session.")
+        last = self.last
+        if not self.session.setup_ok or last is None:
+            return
+        self.arm()
+        pause = ev.t - last.t
+        # negative: the capture's clock was set back in between
+        if ev.how == "new-slac" and pause >= 0 and not self.unanswered():
+            self.fire(
+                [last, ev],
+                f"The EV sent CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the dialogue.",
+                values={"pause": Value(seconds(pause), "s")},
+                since=last.t,
+                certainty="possible" if pause > LINK_LOST_NS else None,
+            )
 
 
 @register
@@ -123,14 +135,17 @@ class LinkLost(_Dialogue):
         class_="timeout",
         effect="stops-charging",
         side="line",
-        trigger=("no frame of the dialogue for more than 5 s in a session that was set up and not stopped, then SLAC again"),
+        trigger=(
+            "no frame of the dialogue for more than 5 s in a session that was set up and not stopped, a request or "
+            "segment unanswered before it, then SLAC again"
+        ),
         cause=("The power line signal collapsed: disturbance from the power stage, a loose contact, or the plug was pulled and inserted."),
         fix=("Compare the moment with the current ramp; check the connector, shield and PLC coupling; look at the attenuation of both SLAC runs."),
         refs=("ISO 15118-3 (TT_link_status_response 5 s)",),
         certainty="likely",
         uec="PLCLinkLost",
         priority=85,
-        example="Charging at 100 A, 12 s of silence, CM_SLAC_PARM.REQ.",
+        example="CurrentDemandReq repeated three times, 12 s of silence, CM_SLAC_PARM.REQ.",
     )
 
     @on(SessionEnded)
@@ -139,7 +154,7 @@ class LinkLost(_Dialogue):
         if self.session.setup_ok and last is not None:
             self.arm()
             silence = ev.t - last.t
-            if ev.how == "new-slac" and silence > LINK_LOST_NS:
+            if ev.how == "new-slac" and silence > LINK_LOST_NS and self.unanswered():
                 self.fire(
                     [last, ev],
                     f"No frame of the dialogue for {seconds(silence):.1f} s, then the EV started SLAC again.",

@@ -199,7 +199,7 @@ class RstMidSession(Check):
         side="unknown",
         trigger=(
             "RST on the session's connection after SessionSetupRes and before SessionStopRes (warning: before "
-            "SessionSetupRes; info: after SessionStopReq)"
+            "SessionSetupRes, or after one side had asked to stop; info: after SessionStopReq)"
         ),
         cause="The side that reset aborted: a time-out, a fault, or a crash of its software.",
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
@@ -227,7 +227,7 @@ class RstMidSession(Check):
             [*([session.pending] if session.pending is not None else []), ev],
             f"{side if side != 'unknown' else 'One side'} reset the connection" + _pending(session, ev) + ".",
             side=side,
-            severity="info" if stopping else None if session.setup_ok else "warning",
+            severity="info" if stopping else None if session.setup_ok and session.stop_asked is None else "warning",
             effect="none" if stopping else None,
         )
 
@@ -245,7 +245,7 @@ class FinEarly(Check):
         side="unknown",
         trigger=(
             "FIN on the session's connection without SessionStopReq, a FAILED response or a failed negotiation "
-            "before (warning: before SessionSetupRes)"
+            "before (warning: before SessionSetupRes, or after one side had asked to stop)"
         ),
         cause="The side that closed dropped the session.",
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
@@ -280,7 +280,7 @@ class FinEarly(Check):
             [*([session.pending] if session.pending is not None else []), ev],
             f"{side if side != 'unknown' else 'One side'} closed the connection" + _pending(session, ev) + ".",
             side=side,
-            severity=None if session.setup_ok else "warning",
+            severity=None if session.setup_ok and session.stop_asked is None else "warning",
             since=since.t if since is not None else None,
         )
 
