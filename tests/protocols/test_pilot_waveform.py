@@ -106,8 +106,9 @@ def test_blocks_give_the_same_cycles_as_the_whole(sizes: list[int], duty: float 
         some, used = pieces(rest, 100_000)
         found += [piece._replace(start=piece.start + at) for piece in cycles(some)]
         rest, at = rest[used:], at + used
-    assert [piece.start for piece in found] == pytest.approx([piece.start for piece in whole])
-    assert [piece.hi_mv for piece in found] == pytest.approx([piece.hi_mv for piece in whole])
+    # Where a block ends within an edge, the edge is interpolated from fewer samples: up to one sample (10 µs) apart.
+    assert [piece.start for piece in found] == pytest.approx([piece.start for piece in whole], abs=1)
+    assert [piece.hi_mv for piece in found] == pytest.approx([piece.hi_mv for piece in whole], abs=50)
 
 
 @given(st.lists(st.floats(-15_000, 15_000), max_size=600), st.sampled_from([5_000, 50_000]))
