@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -145,8 +146,9 @@ class TapPipeline:
 
     async def _pump(self, source: Source) -> None:
         try:
-            async for item in source:
-                await self.inbox.put(item)
+            async with contextlib.aclosing(aiter(source)) as items:
+                async for item in items:
+                    await self.inbox.put(item)
         finally:
             self._running -= 1
             self.inbox.wake()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import ctypes
 import errno
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from plugtap.hw.errors import SourceError
 from plugtap.hw.link import LinkWatch, carrier
@@ -130,7 +131,7 @@ class InterfaceSource:
             sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership)
         sock.bind((self.detail, ETH_P_ALL))
 
-    async def __aiter__(self) -> AsyncIterator[SourceItem]:
+    async def __aiter__(self) -> AsyncGenerator[SourceItem, None]:
         backoff = Backoff(longest=2.0)
         told = False
         while True:
@@ -149,9 +150,10 @@ class InterfaceSource:
                 if not self.up:
                     yield self._event("carrier-down")
                 told = False
-                async for item in self._read(self._socket, watch):
-                    backoff.reset()
-                    yield item
+                async with contextlib.aclosing(self._read(self._socket, watch)) as items:
+                    async for item in items:
+                        backoff.reset()
+                        yield item
             except OSError as error:
                 self.counters["errors"] += 1
                 self.up = False
@@ -174,7 +176,7 @@ class InterfaceSource:
                     self._socket.close()
                     self._socket = None
 
-    async def _read(self, sock: socket.socket, watch: LinkWatch) -> AsyncIterator[SourceItem]:
+    async def _read(self, sock: socket.socket, watch: LinkWatch) -> AsyncGenerator[SourceItem, None]:
         """Frames, carrier changes and drops until the interface fails (OSError)."""
         while True:
             self._waits = True

@@ -18,6 +18,7 @@ from plugtap.protocols.cpf1 import Cpf1Parser
 from plugtap.protocols.items import CpRecord, TapEvent
 
 FLUSH_SECONDS = 0.2  # a silent device leaves nothing unsaid for longer
+UNDERSTOOD_AFTER = 20  # damaged frames or lines: a device that was not understood by then has the wrong speed or format
 DAMAGE_EVENT_NS = 10_000_000_000  # at most one event of damage in this time
 
 
@@ -45,13 +46,26 @@ class PilotDecoder:
         """See `Decoder`. Damage and missing frames become counters and, sparingly, tap events."""
         if self._cpf1 is not None:
             for message in self._cpf1.feed(data):
-                self._text = None
+                self._decide("cpf1")
                 yield from self._records(self._assembler.feed(arrival, message))
         if self._text is not None:
             for reading in self._text.feed(data):
-                self._cpf1 = None
+                self._decide("text")
                 yield from self._records(self._assembler.feed(arrival, reading))
         yield from self._damage(arrival)
+
+    def _decide(self, form: str) -> None:
+        """The device speaks `form`; what the other parser made of it is no damage."""
+        if self._cpf1 is None or self._text is None:
+            return
+        self._bad = self._bad_told = self._gaps = 0
+        if form == "cpf1":
+            self._text = None
+            c = self._cpf1.counters
+            self._bad = self._bad_told = c.bad_cobs + c.bad_crc + c.bad_length + c.oversize
+        else:
+            self._cpf1 = None
+            self._bad = self._bad_told = self._text.counters.bad + self._text.counters.oversize
 
     def flush(self, now: int) -> Iterator[SourceItem]:
         """See `Decoder`."""
@@ -64,24 +78,27 @@ class PilotDecoder:
             yield record
 
     def _damage(self, arrival: int) -> Iterator[SourceItem]:
-        undecided = self._cpf1 is not None and self._text is not None
         gaps = bad = 0
         if self._cpf1 is not None:
             c = self._cpf1.counters
             gaps, bad = c.lost, c.bad_cobs + c.bad_crc + c.bad_length + c.oversize
-        if self._text is not None and not undecided:
-            bad = self._text.counters.bad + self._text.counters.oversize
+        if self._text is not None:
+            bad = max(bad, self._text.counters.bad + self._text.counters.oversize)
         t = self._last or arrival  # not ahead of records that are still to come
         if gaps > self._gaps:
             self._counters["gaps"] += gaps - self._gaps
-            yield TapEvent(t, 0, self._name, "drop", "frames of the pilot device are missing", {"frames": gaps - self._gaps})
+            missing: dict[str, int | str] = {"frames": gaps - self._gaps}
+            yield TapEvent(t, 0, self._name, "drop", "frames of the pilot device are missing", missing)
             self._gaps = gaps
-        if bad > self._bad and not undecided:
+        if not self._counters["records"] and bad < UNDERSTOOD_AFTER:
+            self._bad = self._bad_told = bad  # it was opened in the middle of a frame, or speaks the other format
+        if bad > self._bad:
             self._counters["damaged"] += bad - self._bad
             self._bad = bad
             if arrival - self._bad_time >= DAMAGE_EVENT_NS:
                 self._bad_time = arrival
-                yield TapEvent(t, 0, self._name, "damaged", "what the pilot device sent can't be read", {"frames": bad - self._bad_told})
+                damaged: dict[str, int | str] = {"frames": bad - self._bad_told}
+                yield TapEvent(t, 0, self._name, "damaged", "what the pilot device sends can't be read", damaged)
                 self._bad_told = bad
 
 

@@ -7,7 +7,7 @@ import asyncio
 import collections
 import select
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from plugtap.protocols.items import CpRecord, Frame, TapEvent
@@ -31,7 +31,9 @@ class Source(Protocol):
     up: bool  # whether items can come at this moment
     detail: str  # where from, for people
 
-    def __aiter__(self) -> AsyncIterator[SourceItem]: ...
+    def __aiter__(self) -> AsyncGenerator[SourceItem, None]:
+        """The items. Closing the iterator closes the device."""
+        ...
 
     def silent(self, now: int) -> int | None:
         """The time (of the items' clock) up to which nothing waits to be read; None when something waits."""

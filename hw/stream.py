@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Protocol
 
 from plugtap.hw.source import Backoff, Clock, RemoteTime, SourceItem, readable, waiting, wall_clock
@@ -92,7 +93,7 @@ class StreamSource:
         self._waits = True  # for bytes: nothing read is on its way to the consumer
         self._ended = False
 
-    async def __aiter__(self) -> AsyncIterator[SourceItem]:
+    async def __aiter__(self) -> AsyncGenerator[SourceItem, None]:
         backoff = Backoff()
         told = False
         while not self._ended:
@@ -108,12 +109,13 @@ class StreamSource:
             reason = "ended"
             got_any = False
             try:
-                async for item in self._read(connection):
-                    if not got_any:
-                        # Opening proves little (a FIFO opens without a writer): the source is up when something comes.
-                        got_any, told = True, False
-                        backoff.reset()
-                    yield item
+                async with contextlib.aclosing(self._read(connection)) as items:
+                    async for item in items:
+                        if not got_any:
+                            # Opening proves little (a FIFO opens without a writer): up is when something comes.
+                            got_any, told = True, False
+                            backoff.reset()
+                        yield item
             except DecodeError as error:
                 self.counters["damaged"] += 1
                 reason = str(error)
@@ -136,7 +138,7 @@ class StreamSource:
                 yield self._event("link-lost", f"{self.detail}: {reason}")
             await asyncio.sleep(backoff.pause())
 
-    async def _read(self, connection: Connection) -> AsyncIterator[SourceItem]:
+    async def _read(self, connection: Connection) -> AsyncGenerator[SourceItem, None]:
         decoder = self._decoder(self.counters)
         self.counters["opened"] += 1
         told = not connection.live  # a file needs no word that it is there

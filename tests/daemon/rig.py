@@ -7,7 +7,7 @@ import collections
 import json
 import pathlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -43,7 +43,7 @@ class FakeSource:
     def end(self) -> None:
         self._items.put_nowait(None)
 
-    async def __aiter__(self) -> AsyncIterator[SourceItem]:
+    async def __aiter__(self) -> AsyncGenerator[SourceItem, None]:
         while True:
             self._waits = self._items.empty()
             item = await self._items.get()

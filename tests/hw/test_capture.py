@@ -42,9 +42,7 @@ def test_live_capture(unprivileged: bool) -> None:
 def test_nothing_in_the_capture_modules_sends() -> None:
     """The capture socket has no use for send, write or any other way out."""
     tree = ast.parse(inspect.getsource(capture))
-    called = {
-        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
+    called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
     assert not {name for name in called if "send" in name or "write" in name}
 
 

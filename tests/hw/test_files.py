@@ -1,4 +1,5 @@
-"""Captures from files, folders, gzip and pipes: everything readable is delivered, every failure names file, reason, remedy."""
+"""Captures from files, folders, gzip and pipes: everything readable is delivered, every failure names file, reason,
+remedy."""
 
 from __future__ import annotations
 
