@@ -90,7 +90,19 @@ class MessageTimeout(Check):
         if self.open is not None and ev.t - self.open.t > ns(self.limit_s):
             self.overdue(ev.t)
 
-    def overdue(self, t: int) -> None:
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        request = self.open
+        if request is None or ev.how != "new-slac" or ev.t - request.t <= ns(self.limit_s):
+            return
+        losses = [g for g in self.session.gaps if max(g.t, g.until) >= request.t]
+        if losses and all(g.kind == "silence" for g in losses):
+            # Nothing at all was heard after the request until the EV began anew: it waited in vain, or nobody listened.
+            self.overdue(ev.t, certainty="likely", proven=False)
+        else:
+            self.overdue(ev.t)
+
+    def overdue(self, t: int, certainty: str | None = None, proven: bool = True) -> None:
         request = self.open
         if request is None or request.message is None or request.frame == self.said:
             return
@@ -101,7 +113,8 @@ class MessageTimeout(Check):
         self.fire(
             request,
             f"{request.message} was not answered within {self.limit_s:g} s.",
-            key=name, since=request.t, t=request.t + ns(self.limit_s), values={"response_time": took(t - request.t, self.limit_s)},
+            key=name, since=request.t if proven else None, t=request.t + ns(self.limit_s), certainty=certainty,
+            values={"response_time": took(t - request.t, self.limit_s)},
             severity="warning" if harmless else None, effect="none" if harmless else None,
         )  # fmt: skip
 
@@ -248,7 +261,7 @@ class GaveUpEarly(Check):
         cause="The EV's own time-out is shorter than the standard's.",
         fix="EVSE: answer faster (EVSEProcessing Ongoing is an answer). EV: wait as long as the standard allows.",
         refs=TABLES,
-        limits=timeout_limits("timeout", ("sap", "din", "iso2", "iso20")),
+        limits=timeout_limits("timeout", ("sap", "din", "iso2", "iso20")) | limits("cable_check", "precharge"),
         needs=("hears-unicast-secc",),
         uec="V2GTimeout",
         priority=42,
@@ -280,7 +293,7 @@ class GaveUpEarly(Check):
         if name not in self.meta.limits:
             return
         limit, waited = self.limit(name), ev.t - request.t
-        if waited >= ns(limit):
+        if waited >= ns(limit) or self._process_over(request):
             self.evaluated()
             return
         how = "reset" if ev.kind == "rst" else "closed"
@@ -288,6 +301,13 @@ class GaveUpEarly(Check):
             [request, ev], f"The EV {how} the connection {seconds(waited):.2f} s after {request.message}; the EVSE had {limit:g} s to answer.",
             since=request.t, values={"waited": took(waited, limit, "<")},
         )  # fmt: skip
+
+    def _process_over(self, request: V2gMessage) -> bool:
+        """Had the EV's time for CableCheck or PreCharge run out, so that it left for that reason?"""
+        el = self.session.electrical
+        first = {"CableCheck": el.cable_check_first, "PreCharge": el.precharge_first}.get(stem(str(request.message)).removeprefix("DC_"))
+        limit = self.limit("cable_check" if "CableCheck" in str(request.message) else "precharge")
+        return first is not None and request.t - first > ns(limit) - GRACE_NS
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
