@@ -48,8 +48,8 @@ class Hanging:
         for i, line in enumerate(lines):
             line.rstrip()
             line.plain = line.plain.replace(GLUE, " ")
-            prefix = Text(self.first, self.style) if i == 0 else Text(" " * len(self.first))
-            yield prefix.append_text(line)
+            shown = Text().append(self.first, self.style) if i == 0 else Text(" " * len(self.first))
+            yield shown.append_text(line)
 
 
 # -- captures ------------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def summary(reports: Sequence[CaptureReport], unreadable: int = 0) -> Shown:
     """Over many captures: how many sessions ended how, and what was found in most of them."""
     sessions = [s for report in reports for s in report.sessions]
     counts = Counter(s.outcome for s in sessions)
-    head = Text(f"{_count(len(reports), 'capture')}, {_count(len(sessions), 'session')}", "bold")
+    head = Text().append(f"{_count(len(reports), 'capture')}, {_count(len(sessions), 'session')}", "bold")
     shown = [(name, OUTCOME_STYLE[name]) for name in OUTCOME_STYLE if counts[name]]
     for i, (name, (mark, style)) in enumerate(shown):
         head.append(", " if i else ": ").append(f"{mark} {counts[name]} {name or 'in progress'}", style)
@@ -104,9 +104,11 @@ def _name(report: CaptureReport) -> Text:
 
 def _what(report: CaptureReport) -> Text:
     """How many sessions and frames, when, how long."""
-    what = Text(f"{_count(len(report.sessions), 'session')} in {_count(report.frames, 'frame')}")
-    if not report.sessions:
-        what = Text(f"no charging communication in {_count(report.frames, 'frame')}", "yellow")
+    what = Text()
+    if report.sessions:
+        what.append(f"{_count(len(report.sessions), 'session')} in {_count(report.frames, 'frame')}")
+    else:
+        what.append(f"no charging communication in {_count(report.frames, 'frame')}", "yellow")
     if report.start is not None and report.end is not None:
         if report.coverage.get("clock") == "relative":
             what.append(" · clock not set", "dim")
@@ -143,7 +145,7 @@ def _span(seconds: float) -> str:
 def session(report: SessionReport, *, indent: str = "", all_findings: bool = False) -> Shown:
     """One session: outcome, who and what, why, what to do; the way there, what was seen, findings."""
     mark, style = OUTCOME_STYLE[report.outcome]
-    head = Text(f"{_outcome(report).upper()}", style)
+    head = Text().append(_outcome(report).upper(), style)
     head.append(f"  reached {report.reached or 'nothing'}", "bold")
     for fact in _facts(report):
         head.append(" · ").append(glued(fact))
@@ -209,7 +211,7 @@ def _way(report: SessionReport) -> Text:
     text = Text()
     for i, name in enumerate(p for p in PHASES if p in entered):
         if i:
-            text.append(" → ", "dim")
+            text.append(f"{GLUE}→ ", "dim")
         text.append(name, OUTCOME_STYLE[report.outcome][1] if name == report.reached else "")
         took = _took(entered[name])
         if took >= LONG_PHASE_S:
@@ -281,8 +283,8 @@ def _below_roots(findings: Sequence[Finding]) -> list[Finding]:
 def _finding(finding: Finding) -> Text:
     """What was found, and where."""
     times = f" ×{finding.count}" if finding.count > 1 else ""
-    text = Text(f"{finding.check}{times}: ", SEVERITY_STYLE[finding.severity] if finding.severity != "info" else "")
-    text.append(finding.detail, "")
+    text = Text().append(f"{finding.check}{times}: ", SEVERITY_STYLE[finding.severity] if finding.severity != "info" else "")
+    text.append(finding.detail)
     return text.append(" ").append(glued(f"({finding.t:.3f} s, frame {finding.frame})"), "dim")
 
 
