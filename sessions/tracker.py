@@ -43,6 +43,7 @@ from plugtap.sessions.tables import PHASE_OF_RESPONSE
 LINGER_NS = 6 * SECOND  # after its end a session stays open this long for the frames of the close
 PROOF_NS = 5 * SECOND  # a request is unanswered for good when this much of the capture follows it
 MAX_REMEMBERED = 256
+HANDSHAKE = ("supportedAppProtocolReq", "supportedAppProtocolRes", "SessionSetupReq", "SessionSetupRes")
 MAX_HUSHES = 64
 
 Timer = Callable[[int], None]
@@ -432,6 +433,10 @@ class SessionTracker:
         fresh = session is None
         if session is None:
             session = self._of_mac(evcc.mac, secc.mac)
+            if session is None and ev.message is None:
+                return  # bytes nobody can read are no beginning
+            if session is not None and session.setup_ok and session.ended is None and ev.message not in HANDSHAKE:
+                return  # the tail of an older connection (a segment repeated after its FIN), while this session goes on
             if session is not None and session.streams and (session.setup_ok or session.ended is not None):
                 # A new connection with messages after set-up: the session before it is over, seen or not.
                 self._conclude(session, ev.t, ev.frame)
