@@ -229,7 +229,7 @@ class PilotLogParser:
 
     def _row(self, row: dict[str, Any], text: str) -> None:
         """A JSON object: of an event log, of values out of MMEs, or a reading."""
-        time = _time(row.get("time"))
+        time = parse_time(row.get("time"))
         if isinstance(row.get("event"), str):
             self._event(time, row["event"])
         elif isinstance(row.get("data"), dict):
@@ -250,11 +250,11 @@ class PilotLogParser:
             self._event(parse_time(time), field)
 
     def _event(self, time: int | None, event: str) -> None:
-        reading = self._everest.feed(event)
-        if reading is not None:
-            self._holding(time or 0, reading, ABSOLUTE if time is not None else "", "EVerest event log")
-        elif time is not None:
-            self._until = max(self._until, time)  # the log goes on: so does the state
+        readings = self._everest.feed(event)
+        for before, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
+            self._holding((time or 0) - before * MS, reading, ABSOLUTE if time is not None else "", "EVerest event log")
+        if time is not None:
+            self._until = max(self._until, time)  # while the log goes on, so does the state
 
     def _carried(self, time: int | None, data: dict[str, Any]) -> None:
         """What a vendor's MME carried: the positive plateau only, sometimes the duty cycle."""
@@ -309,10 +309,3 @@ class PilotLogParser:
         if reading.state is not None and reading.hi_mv is not None and letter_of(reading.hi_mv) != reading.state[0]:
             flags |= CP_GLITCH  # level and letter are not of the same moment
         return msgspec.structs.replace(record, flags=flags, lo_mv=lo)
-
-
-def _time(value: Any) -> int | None:
-    try:
-        return parse_time(value)
-    except OverflowError:  # an integer beyond all floats
-        return None

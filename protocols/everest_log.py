@@ -20,13 +20,15 @@ class _Row(NamedTuple):
     pwm: bool | None = None
 
 
+_CONNECTED = re.compile(r"^Session Started: EVConnected")
+
 # The log names events of the car by what they mean (EVerest modules/EvseManager). EFtoBCD does not say which of the
 # three: B is the least of them, and the request for power that makes it C has its own event.
 _EVENTS: tuple[tuple[re.Pattern[str], _Row], ...] = (
     (re.compile(rf"^Set PWM On \({_NUMBER}%\)"), _Row(pwm=True)),
     (re.compile(r"^Set PWM Off"), _Row(pwm=False)),
     (re.compile(r"^Set PWM F"), _Row("F", False)),
-    (re.compile(r"^Session Started: EVConnected"), _Row("B")),
+    (_CONNECTED, _Row("B")),
     (re.compile(r"^Event CarPluggedIn"), _Row("B")),
     (re.compile(r"^Event CarRequestedPower"), _Row("C")),
     (re.compile(r"^Event CarRequestedStopPower"), _Row("B")),
@@ -44,13 +46,16 @@ class EverestPilot:
         self._pwm = False
         self._duty: int | None = None  # 0.01 %
 
-    def feed(self, event: str) -> TextReading | None:
-        """The state after an event; None when it says nothing of the pilot, or changes nothing."""
+    def feed(self, event: str) -> list[TextReading]:
+        """What is known after an event; nothing when it says nothing of the pilot, or changes nothing. A session begins
+        with plugging in: the state before it, A, comes first then."""
         for pattern, row in _EVENTS:
             found = pattern.match(event)
             if found is not None:
-                return self._apply(row, found)
-        return None
+                begins = self._letter is None and pattern is _CONNECTED
+                reading = self._apply(row, found)
+                return ([TextReading(state="A1")] if begins else []) + ([reading] if reading is not None else [])
+        return []
 
     def _apply(self, row: _Row, found: re.Match[str]) -> TextReading | None:
         before = (self._letter, self._pwm, self._duty)
