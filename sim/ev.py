@@ -195,16 +195,24 @@ class Ev:
 
     def _connect(self, ip: bytes, port: int) -> Script[None]:
         s = self.settings
-        for _ in range(s.tcp_probes):
-            probe = self.node.connect(ip, port + 7)
-            yield seconds(s.tcp_probe)
-            probe.abort()
         connection = self.node.connect(ip, s.tcp_port or port)
         if not (yield connection.opened.get(seconds(s.tcp.syn_retry * 2 ** (s.tcp.syn_retries + 1)))):
             raise Over("no-tcp")
         self.connection = connection
         self._assembler = Assembler()
+        if s.tcp_probe:
+            self.world.spawn(self._probe(ip, port - 423), f"{self.name}/probe")
         self.pair.event("tcp")
+
+    def _probe(self, ip: bytes, port: int) -> Script[None]:
+        """Cars of one group of makes knock at another port every second for as long as the session lasts; each SYN gets a RST."""
+        own = self.chance.randrange(49152, 60000)
+        while self.connection is not None and self.connection.state == "established":
+            yield seconds(self.settings.tcp_probe)
+            own += 1
+            probe = self.node.connect(ip, port, own)
+            yield probe.opened.get(500 * MS)
+            probe.abort()
 
     def _negotiate(self) -> Script[None]:
         s = self.settings

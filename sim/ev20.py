@@ -248,12 +248,14 @@ class Ev20:
 
     def step_welding(self) -> Script[None]:
         s = self.ev.settings
-        processing = "Ongoing"
-        for poll in range(60):
-            answer = yield from self._ask("DC_WeldingDetectionReq", {"EVProcessing": processing}, "iso20dc", s.poll if poll else -1.0)
+        begin, polls, processing = self.ev.world.now, 0, "Ongoing"
+        while True:
+            answer = yield from self._ask("DC_WeldingDetectionReq", {"EVProcessing": processing}, "iso20dc", s.poll if polls else -1.0)
+            polls += 1
             if processing == "Finished":
                 return
-            if poll + 1 >= s.welding_polls and number(answer.get("EVSEPresentVoltage")) < s.welding_below_v:
+            gone = polls >= s.welding_polls and number(answer.get("EVSEPresentVoltage")) < s.welding_below_v
+            if gone or self.ev.world.now - begin > seconds(s.welding_timeout):
                 processing = "Finished"
 
     def step_stop(self) -> Script[None]:

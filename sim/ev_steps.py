@@ -170,11 +170,13 @@ class Steps:
     def step_welding(self) -> Script[None]:
         """Watch the charger's voltage go away after opening the contactor."""
         ev, s = self.ev, self.ev.settings
-        for poll in range(60):
-            answer = yield from self._ask(requests.welding(ev), s.poll if poll else -1.0)
-            if poll + 1 >= s.welding_polls and number(answer.get("EVSEPresentVoltage")) < s.welding_below_v:
+        begin, polls = ev.world.now, 0
+        while True:
+            answer = yield from self._ask(requests.welding(ev), s.poll if polls else -1.0)
+            polls += 1
+            if polls >= s.welding_polls and number(answer.get("EVSEPresentVoltage")) < s.welding_below_v:
                 return
-            if poll + 1 >= 3 * s.welding_polls + 20:
+            if ev.world.now - begin > seconds(s.welding_timeout):
                 return
 
     def step_stop(self) -> Script[None]:

@@ -170,6 +170,15 @@ class Evse:
 
     # -- what may happen to a session ------------------------------------------------------------------------------------
 
+    def link_lost(self) -> bool:
+        """The EV starts over although there is a session: believed when nothing was heard of it for three seconds."""
+        if self.connection is None or self.world.now - self.server.heard < seconds(3.0):
+            return False
+        self.connection.silence()
+        self.connection = None
+        self.power.set(OFF)
+        return True
+
     def communication_over(self) -> None:
         """The TCP connection is gone: power off, and PWM off a little later."""
         self.power.set(OFF)
@@ -181,6 +190,14 @@ class Evse:
     def _x1(self) -> None:
         if self.connection is None and self.pilot.drive == "pwm":
             self.pwm(100)
+            if self.settings.again_after and not self.old_session_id:
+                self.world.later(seconds(self.settings.again_after), self._again)
+
+    def _again(self) -> None:
+        """The plug is still in: a new key, and 5 % for another attempt."""
+        if self.pilot.state != "A" and self.connection is None:
+            self.slac.new_key()
+            self.pwm(self.settings.duty)
 
     def receipt_due(self) -> bool:
         """Whether this response asks for a metering receipt: every tenth."""

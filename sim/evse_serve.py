@@ -68,6 +68,7 @@ class Server:
         self.hang = False
         self.began: dict[str, int] = {}  # when an ongoing process was first asked for
         self.loop_began = -1
+        self.heard = 0  # when the EV was last heard
         self.last = ""
         self.serve20 = Serve20(self)
 
@@ -97,6 +98,7 @@ class Server:
                 connection.close()
                 yield 500 * MS
                 return
+            self.heard = evse.world.now
             if isinstance(data, Closed):
                 if data.how == "fin":
                     yield 5 * MS
@@ -257,7 +259,7 @@ class Server:
 
     def _on_CableCheckReq(self, code: str, body: Content, session_id: str) -> Script[Content]:
         evse, s = self.evse, self.evse.settings
-        if evse.pilot.state not in ("C", "D"):
+        if evse.pilot.state not in ("C", "D") and not s.ignores_pilot:
             # The check begins when the EV is in C; the charger waits for it.
             self.began.pop("cable-check", None)
             yield 0
@@ -285,7 +287,7 @@ class Server:
         progress = str(body.get("ChargeProgress", "Start" if body.get("ReadyToChargeState") else "Stop"))
         if s.energy == "ac" and progress == "Start" and code == "OK":
             for _ in range(150):
-                if evse.pilot.state in ("C", "D"):
+                if evse.pilot.state in ("C", "D") or s.ignores_pilot:
                     break
                 yield 20 * MS
             else:

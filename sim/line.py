@@ -113,7 +113,7 @@ class Line:
             return
         impair = self.impair[station.side]
         chance = self._chance
-        if impair.cut or (impair.loss and chance.random() < impair.loss):
+        if impair.cut:
             return
         if impair.damage and chance.random() < impair.damage:
             frame = _damaged(frame, chance)
@@ -133,6 +133,9 @@ class Line:
         for tap in self.taps:
             tap.hear("air", sender, frame, False)
         dst = frame[0:6]
+        loss = self.impair[sender.side].loss
+        if loss and self._chance.random() < loss:
+            return  # the other end did not hear it; a tap in between may well have
         for station in self.stations:
             if station is sender or not station.online:
                 continue

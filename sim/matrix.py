@@ -31,9 +31,14 @@ class Judged(msgspec.Struct, frozen=True):
         return not self.wrong
 
 
-def analyse(items: list[Item], *, vantage: str = "unknown", own_macs: tuple[str, ...] = ()) -> tuple[list[SessionReport], list[Finding]]:
-    """Sessions and findings of items, as the analyser gives them. The last item's time is where proven silence ends."""
-    settings = msgspec.convert({"site": "bench", "tap": "bench", "vantage": vantage, "own_macs": own_macs}, AnalysisSettings)
+def analyse(
+    items: list[Item], *, vantage: str = "unknown", own_macs: tuple[str, ...] = (), enable: tuple[str, ...] = ()
+) -> tuple[list[SessionReport], list[Finding]]:
+    """Sessions and findings of items, as the analyser gives them. The last item's time is where proven silence ends.
+
+    `enable`: checks to switch on that are off unless asked for."""
+    raw = {"site": "bench", "tap": "bench", "vantage": vantage, "own_macs": own_macs, "checks": {name: {"enabled": True} for name in enable}}
+    settings = msgspec.convert(raw, AnalysisSettings)
     analysis = Analysis(settings, sources=("plc", "cp"))
     found: dict[str, Finding] = {}
     end = items[-1].t if items else 0
@@ -56,9 +61,11 @@ def judge(scenario: Scenario, *, seed: int | None = None, codec: Codec | None = 
     items = bench.run()
     kind = bench.settings.tap.kind
     own = bench.pairs[0]
-    reports, findings = analyse(items, vantage=VANTAGE.get(kind, "passive"), own_macs=(own.settings.evse.mac,))
+    known = load_checks()
+    wanted = tuple(check for check in scenario.expect.checks if check in known)
+    reports, findings = analyse(items, vantage=VANTAGE.get(kind, "passive"), own_macs=(own.settings.evse.mac,), enable=wanted)
     mac = own.settings.ev.mac
-    sessions = [r for r in reports if r.evcc.get("mac") in (mac, None) and r.pair != "foreign"]
+    sessions = [r for r in reports if r.evcc.get("mac") in (mac, None)]
     wrong, later = _compare(scenario, sessions, findings)
     return Judged(scenario.name, tuple(sessions), tuple(findings), tuple(wrong), tuple(later))
 

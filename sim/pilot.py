@@ -30,7 +30,7 @@ class PilotSettings(msgspec.Struct):
     duty_noise: float = 0.02  # percent points, standard deviation
     diode: bool = True
     offset_v: float = 0.0  # resistance in PE or a bad contact lifts the levels
-    pp_ohm: int = 1500  # CCS2 plug
+    pp_ohm: int = 1500  # CCS2 plug; 60000 when open
     pp_supply_v: float = 5.0
     pp_pull_ohm: float = 330.0
     pp_noise_ohm: float = 0.0
@@ -122,9 +122,8 @@ class Pilot:
             flags |= CP_DIODE_SUSPECT
         if max(abs(high), abs(low)) > 14:
             flags |= CP_CLIPPED
-        pp_ohm = max(0, round(s.pp_ohm + gauss(0, s.pp_noise_ohm))) if s.pp_noise_ohm else s.pp_ohm
-        open_pp = pp_ohm <= 0
-        pp_mv = round(1000 * s.pp_supply_v * (1 if open_pp else pp_ohm / (pp_ohm + s.pp_pull_ohm)))
+        pp_ohm = max(1, round(s.pp_ohm + gauss(0, s.pp_noise_ohm))) if s.pp_noise_ohm else s.pp_ohm
+        pp_mv = round(1000 * s.pp_supply_v * pp_ohm / (pp_ohm + s.pp_pull_ohm))
         drift = round((self._since - self.world.start) * s.adc_ppm / 1e6 + s.adc_offset_ms * MS)
         self.emit(
             CpRecord(
@@ -139,7 +138,7 @@ class Pilot:
                 noise_mv=round(1000 * s.noise_v * (0.8 + 0.4 * self._chance.random())),
                 flags=flags,
                 pp_mv=pp_mv,
-                pp_ohm=None if open_pp else pp_ohm,
+                pp_ohm=pp_ohm,
             )
         )
         self._since = now

@@ -58,6 +58,8 @@ class SlacEvse:
     def _handle(self, message: mme.Mme) -> None:
         s, body, ev = self.evse.settings, message.body, message.src
         if message.mmtype == mme.SLAC_PARM | mme.REQ:
+            if self.matched and self.evse.link_lost():
+                self.matched = False
             if self.evse.armed() and not self.matched and len(body) >= 10:
                 run = Run(body[2:10])
                 self.runs[ev] = run

@@ -72,6 +72,7 @@ class Connection:
         self._fin_at: int | None = None
         self._rto_timer: Timer | None = None
         self._ack_timer: Timer | None = None
+        self._persist_timer: Timer | None = None
         self._rto = round(settings.rto * SECOND)
         self._tries = 0
         self._dup_acks = 0
@@ -148,6 +149,9 @@ class Connection:
                 last = len(chunk) == waiting
                 self._emit(self._next, ACK | (PSH if last else 0), chunk)
                 self._next = (self._next + len(chunk)) & MASK
+            elif waiting > 0 and flying == 0:
+                self._persist()
+                break
             elif waiting == 0 and self._fin_queued:
                 self._emit(self._next, FIN | ACK)
                 self._next = (self._next + 1) & MASK
@@ -157,6 +161,17 @@ class Connection:
                 break
         if self._next != self._una and self._rto_timer is None:
             self._arm()
+
+    def _persist(self) -> None:
+        """The peer's window is closed: ask with one byte now and then whether it has opened (RFC 9293 3.8.6.1)."""
+        if self._persist_timer is None:
+            self._persist_timer = self.world.later(round(self.settings.rto * SECOND), self._probe)
+
+    def _probe(self) -> None:
+        self._persist_timer = None
+        if self.state in ("established", "close-wait") and self._peer_window == 0 and self._out:
+            self._emit(self._next, ACK, bytes(self._out[:1]))
+            self._persist()
 
     def _arm(self) -> None:
         if self._rto_timer is not None:
@@ -288,6 +303,9 @@ class Connection:
 
     def _data(self, segment: Segment) -> None:
         seq, payload = segment.seq, segment.payload
+        if payload and self.window == 0:
+            self._ack_now()
+            return
         if segment.flags & FIN:
             self._fin_at = (seq + len(payload)) & MASK
         if payload:
@@ -333,10 +351,10 @@ class Connection:
             self._emit(self._next, ACK)
 
     def _stop_timers(self) -> None:
-        for timer in (self._rto_timer, self._ack_timer):
+        for timer in (self._rto_timer, self._ack_timer, self._persist_timer):
             if timer is not None:
                 timer.cancel()
-        self._rto_timer = self._ack_timer = None
+        self._rto_timer = self._ack_timer = self._persist_timer = None
 
     def _gone(self, how: str) -> None:
         was = self.state
