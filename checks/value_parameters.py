@@ -316,9 +316,11 @@ class PmaxLow(Check):
         self.arm()
         share, best = self.limit("pmax_share"), max(powers)
         if 0 < best < top * share / 100 and not (ev.schema == "din" and best >= 30000):
+            # Seen often in DIN, where PMax is a plain number of W.
+            kilowatts = " The number looks like kW where W belongs." if abs(best * 1000 - top) < 0.01 * top else ""
             self.fire(
                 ev,
-                f"The schedule grants {best / 1000:g} kW, the EVSE can do {top / 1000:g} kW.",
+                f"The schedule grants {best / 1000:g} kW, the EVSE can do {top / 1000:g} kW.{kilowatts}",
                 values={"PMax": quantity(best, "W", top * share / 100, "<")},
             )
         else:
