@@ -55,14 +55,6 @@ def ccs_filter() -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in _CCS_FILTER)
 
 
-def passes_ccs_filter(frame: bytes) -> bool:
-    """What the kernel does with `frame`, for sources that can't filter in the kernel."""
-    kind = frame[12:14]
-    if kind in (b"\x81\x00", b"\x88\xa8"):
-        kind = frame[16:18]
-    return kind in (b"\x88\xe1", b"\x86\xdd")
-
-
 class InterfaceSource:
     """Frames of one interface, for ever: carrier loss and a vanished interface become tap events, and it comes back
     by itself.

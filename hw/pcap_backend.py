@@ -16,7 +16,6 @@ import subprocess
 import sys
 from typing import Any
 
-from plugtap.hw.capture import passes_ccs_filter
 from plugtap.hw.errors import SourceError
 from plugtap.hw.pipe import capture_stream
 from plugtap.hw.source import Clock, wall_clock
@@ -26,6 +25,7 @@ SNAPLEN = 262_144
 MICROSECOND_MAGIC = 0xA1B2C3D4
 ETHERNET = 1
 END_SECONDS = 1.0
+CCS_FILTER = "ether proto 0x88e1 or ip6 or (vlan and (ether proto 0x88e1 or ip6))"
 
 
 class ChildConnection(FdConnection):
@@ -68,18 +68,24 @@ def libpcap_source(
 
 def main(interface: str, form: str, promiscuous: str) -> None:
     """The child: capture until killed, or until the parent has closed the pipe."""
-    pcap: Any = importlib.import_module("pylibpcap.pcap")
+    base: Any = importlib.import_module("pylibpcap.base")
     out = sys.stdout.fileno()
     os.write(out, struct.pack("=IHHiIII", MICROSECOND_MAGIC, 2, 4, 0, 0, SNAPLEN, ETHERNET))
-    sniff = pcap.Sniff(interface, filters="", promisc=int(promiscuous), monitor=0, count=-1, timeout=20)
+    sniff = base.Sniff(
+        interface,
+        promisc=int(promiscuous),
+        snaplen=SNAPLEN,
+        timeout=20,
+        filters=CCS_FILTER if form == "ccs" else "",
+        immediate_mode=1,
+    )
     for length, stamp, data in sniff.capture():
-        if form == "ccs" and not passes_ccs_filter(data):
-            continue
         micros = round(stamp * 1e6)
+        header = struct.pack("=IIII", micros // 1_000_000, micros % 1_000_000, len(data), max(length, len(data)))
         try:
-            os.write(out, struct.pack("=IIII", micros // 1_000_000, micros % 1_000_000, len(data), max(length, len(data))) + data)
+            os.write(out, header + data)
         except BrokenPipeError:
-            os._exit(0)
+            os._exit(0)  # the interpreter's own end would wait for libpcap
 
 
 if __name__ == "__main__":

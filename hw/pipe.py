@@ -12,33 +12,23 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from plugtap.hw.capture import passes_ccs_filter
 from plugtap.hw.errors import SourceError
 from plugtap.hw.source import Clock, RemoteTime, SourceItem, wall_clock
 from plugtap.hw.stream import Connection, FdConnection, StreamSource
 from plugtap.protocols.capture_reader import CaptureReader
 from plugtap.protocols.item_decoder import ItemDecoder
-from plugtap.protocols.items import LINKTYPE_ETHERNET, Frame, Tick
+from plugtap.protocols.items import Frame, Tick
 
 
 class CaptureDecoder:
     """Bytes of a pcap or pcapng stream to its frames (and, from a plugtap elsewhere, its pilot records and tap
     events)."""
 
-    def __init__(
-        self,
-        counters: collections.Counter[str],
-        name: str,
-        *,
-        times: RemoteTime | None = None,
-        filter_ccs: bool = False,
-    ) -> None:
+    def __init__(self, counters: collections.Counter[str], times: RemoteTime | None = None) -> None:
         self._reader = CaptureReader()
         self._items = ItemDecoder()
         self._counters = counters
-        self._name = name
         self._times = times
-        self._filter = filter_ccs
 
     def feed(self, data: bytes, arrival: int) -> Iterator[SourceItem]:
         """See `Decoder`. Ticks of another plugtap are left out: they prove silence there, not here."""
@@ -46,8 +36,6 @@ class CaptureDecoder:
             if isinstance(item, Tick):
                 continue
             if isinstance(item, Frame):
-                if self._filter and item.link == LINKTYPE_ETHERNET and not passes_ccs_filter(item.data):
-                    continue
                 self._counters["frames"] += 1
                 self._counters["dropped"] += item.lost
             if self._times is not None:
@@ -108,7 +96,6 @@ def capture_stream(
     *,
     local_clock: bool = True,
     slack: float = 0.05,
-    filter_ccs: bool = False,
     clock: Clock = wall_clock,
 ) -> StreamSource:
     """A source of frames from a pcap or pcapng stream. `local_clock`: this machine's clock stamped them; `slack`:
@@ -118,7 +105,7 @@ def capture_stream(
         name,
         detail,
         connect,
-        lambda counters: CaptureDecoder(counters, name, times=times, filter_ccs=filter_ccs),
+        lambda counters: CaptureDecoder(counters, times),
         times=times,
         clock=clock,
     )

@@ -80,6 +80,5 @@ MACS = bytes(12)
         (MACS + b"\x88", False),
     ],
 )
-def test_filter_program_and_its_python_twin(frame: bytes, passes: bool) -> None:
+def test_filter_program(frame: bytes, passes: bool) -> None:
     assert (run_filter(capture.ccs_filter(), frame) > 0) is passes
-    assert capture.passes_ccs_filter(frame) is passes
