@@ -187,7 +187,10 @@ class Ev:
                 data, delay = payload
                 self.world.later(delay, lambda data=data: self.node.send_multicast(port, 15118, data))  # type: ignore[misc]
             answer = yield answers.get(seconds(s.sdp_interval))
-            if answer is not None and len(answer) >= 28 and answer[2:4] == b"\x90\x01":
+            usable = answer is not None and len(answer) >= 28 and answer[2:4] == b"\x90\x01"
+            if usable and s.insists_on_tls and answer[26] != s.sdp_security:
+                yield seconds(s.sdp_interval)
+            elif usable:
                 self.node.unbind(port)
                 return answer[8:24], struct.unpack_from("!H", answer, 24)[0]
         self.node.unbind(port)

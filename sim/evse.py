@@ -60,6 +60,7 @@ class Evse:
         """Power up: the pilot is watched, SLAC is served."""
         self.pilot.on_state.append(self._pilot)
         self.pair.world.spawn(self.slac.serve(), f"{self.name}/slac")
+        self.world.later(20 * MS, self._new_key)
 
     # -- pilot ---------------------------------------------------------------------------------------------------------
 
@@ -85,11 +86,8 @@ class Evse:
         self.pair.event("pwm" if duty < 100 else "pwm-off")
 
     def _plugged(self) -> Script[None]:
-        """From plug-in: a new key, 5 % PWM, and, if no SLAC comes, an E/F step."""
+        """From plug-in: 5 % PWM, and, if no SLAC comes, an E/F step or basic charging."""
         s = self.settings
-        yield 80 * MS
-        if s.slac:
-            self.slac.new_key()
         yield seconds(s.b_to_pwm)
         self.pwm(s.duty)
         if s.ef_step:
@@ -102,6 +100,11 @@ class Evse:
             yield seconds(s.basic_after)
             if self.connection is None:
                 yield from self._to_nominal()
+
+    def _new_key(self) -> None:
+        """A key for the next car, while there is none: the modem restarts with it and is ready in time."""
+        if self.settings.slac:
+            self.slac.new_key()
 
     def _to_nominal(self) -> Script[None]:
         """The car does not speak: charge by duty, by the way the standard (or the scenario) says."""
@@ -135,6 +138,7 @@ class Evse:
         self.status = self.notification = ""
         self.old_session_id = b""
         self.pair.evse_modem.forget()
+        self.world.later(500 * MS, self._new_key)
         if self.pilot.drive != "high":
             self.world.later(20 * MS, lambda: self.pwm(100))
 
@@ -196,8 +200,8 @@ class Evse:
     def _again(self) -> None:
         """The plug is still in: a new key, and 5 % for another attempt."""
         if self.pilot.state != "A" and self.connection is None:
-            self.slac.new_key()
-            self.pwm(self.settings.duty)
+            self._new_key()
+            self.world.later(1200 * MS, lambda: self.pwm(self.settings.duty))
 
     def receipt_due(self) -> bool:
         """Whether this response asks for a metering receipt: every tenth."""

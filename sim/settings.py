@@ -61,6 +61,7 @@ class EvSettings(msgspec.Struct, forbid_unknown_fields=True):
     sdp_interval: float = 0.25
     sdp_tries: int = 50
     sdp_security: int = 0x10
+    insists_on_tls: bool = False  # goes on asking when the answer is another security than asked for
     no_sdp: bool = False  # an AC car that does SLAC and then no HLC
     tcp: TcpSettings = TcpSettings()
     tcp_port: int = 0  # 0: the port of the SDP response
