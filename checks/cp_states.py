@@ -157,8 +157,8 @@ class StateD(Check):
     @on(Pilot)
     def change(self, ev: Pilot) -> None:
         self.cancel()
+        self.arm()
         if letter(ev.state) == "D":
-            self.arm()
             self.at(ev.t + ns(self.limit("d_time")), functools.partial(self.lasted, ev))
 
     def lasted(self, ev: Pilot, t: int) -> None:

@@ -304,9 +304,12 @@ class SnifferLoss(Check):
         self.bytes = 0
         self.frames = 0
 
+    @on(Tcp, "open")
+    def opened(self, ev: Tcp) -> None:
+        self.arm()
+
     @on(Tcp, "ack-unseen", "gap")
     def stream(self, ev: Tcp) -> None:
-        self.arm()
         self.bytes += ev.length
         what = "acknowledged but not captured" if ev.kind == "ack-unseen" else "missing for good"
         self.fire(ev, f"{ev.length} bytes of stream {ev.stream} are {what}.", key=ev.kind, values={"bytes": Value(self.bytes)})
@@ -314,7 +317,6 @@ class SnifferLoss(Check):
     @on(Loss)
     def loss(self, ev: Loss) -> None:
         if ev.kind == "drop" and ev.frames:
-            self.arm()
             self.frames += ev.frames
             self.fire(ev, f"The capture lost {ev.frames} frames.", key="drop", values={"frames": Value(self.frames)})
 
@@ -322,7 +324,6 @@ class SnifferLoss(Check):
     def closing(self, ev: SessionClosing) -> None:
         heard = [side for side in ("EVCC", "SECC") if self.session.sees(f"unicast-{side.lower()}")]
         if len(self.session.history) >= 3 and len(heard) == 1 and len({s.side for s in self.session.history}) == 1:
-            self.arm()
             self.fire(None, f"Only the {heard[0]}'s messages were heard.", key="one side", frames=(self.session.history[0].frame,))
 
 

@@ -236,15 +236,14 @@ class RaDhcp(Check):
 
     @on(Neighbor)
     def neighbor(self, ev: Neighbor) -> None:
+        self.arm()
         if ev.kind == "RA":
-            self.arm()
             self.fire(ev, f"A router advertisement of {mac(ev.src_mac)}.", key="RA", side=_side_of(self, ev.src_mac))
 
     @on(OtherTraffic)
     def other(self, ev: OtherTraffic) -> None:
         side = _side_of(self, ev.src_mac)
         if ev.what == "dhcpv6" and side is not None:
-            self.arm()
             self.fire(ev, f"A DHCPv6 message of {mac(ev.src_mac)}.", key="dhcpv6", side=side)
 
 
@@ -273,12 +272,15 @@ class ForeignTraffic(Check):
     def start(self) -> None:
         self.frames: dict[str, int] = {}
 
+    @on(Sdp)
+    def discovery(self, ev: Sdp) -> None:
+        self.arm()
+
     @on(OtherTraffic)
     def other(self, ev: OtherTraffic) -> None:
         side = _side_of(self, ev.src_mac)
         if side is None or ev.what in OWN_WORK:
             return
-        self.arm()
         self.frames[side] = self.frames.get(side, 0) + 1
         if self.frames[side] >= self.limit("foreign_frames"):
             self.fire(
@@ -311,11 +313,14 @@ class MtuFrag(Check):
         example="A large UDP datagram.",
     )
 
+    @on(Sdp)
+    def discovery(self, ev: Sdp) -> None:
+        self.arm()
+
     @on(OtherTraffic)
     def other(self, ev: OtherTraffic) -> None:
         side = _side_of(self, ev.src_mac)
         if ev.what == "ipv6-fragment" and side is not None:
-            self.arm()
             self.fire(ev, f"A fragment of {ev.length} bytes.", side=side)
 
 

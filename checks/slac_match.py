@@ -49,9 +49,12 @@ class ValidateUsed(Check):
         example="Two EVSEs within 3 dB: the car toggles S2 to be sure.",
     )
 
+    @on(Mme, "CM_SLAC_MATCH.REQ")
+    def match(self, ev: Mme) -> None:
+        self.arm()
+
     @on(Mme, "CM_VALIDATE.REQ")
     def request(self, ev: Mme) -> None:
-        self.arm()
         self.fire(ev, "The EV sent CM_VALIDATE.REQ.")
 
 

@@ -13,7 +13,8 @@ from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp, Tcp, V2gMessage
 from plugtap.protocols.slac import CmSlacParmReq
 from plugtap.sessions.notices import NewAttempt, SessionEnded
 
-LINK_LOST_NS = 5 * SECOND  # TT_link_status_response
+KEPT = 8
+LONG_PAUSE_NS = 5 * SECOND  # after this much silence the reason is a guess
 
 
 @register
@@ -49,7 +50,6 @@ class Restart(Check):
     def new_attempt(self, ev: NewAttempt) -> None:
         last = self.last
         if ev.what == "slac" and last is not None and ev.t - last.t <= ns(self.limit("restart_window")):
-            self.arm()
             self.fire(
                 ev,
                 f"SLAC began again after {seconds(ev.t - last.t):.1f} s; the run before had come to {self.stage or last.name}.",
@@ -60,28 +60,30 @@ class Restart(Check):
     @on(Mme)
     def message(self, ev: Mme) -> None:
         if isinstance(ev.body, CmSlacParmReq):
+            self.arm()
             self.last = ev
         if ev.name.startswith(("CM_SLAC", "CM_START", "CM_MNBC", "CM_ATTEN_CHAR", "CM_VALIDATE")):
             self.stage = ev.name
 
 
 class _Dialogue(Check):
-    """Knows when the pair's last IP frame was; what a host says to its own modem does not count."""
+    """Knows when the pair's last IP frame was (what a host says to its own modem does not count), and which segments it repeated in vain."""
 
     def start(self) -> None:
         self.last: Tcp | V2gMessage | None = None
+        self.repeats: list[Tcp] = []
 
     @on(Tcp)
     def segment(self, ev: Tcp) -> None:
         self.last = ev
+        if ev.kind == "retransmission":
+            self.repeats = [*self.repeats[-KEPT:], ev]
+        elif ev.kind == "data":
+            self.repeats = []
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
         self.last = ev
-
-    def unanswered(self) -> bool:
-        """Was the last thing heard a repeat, or a request without an answer? Then the line failed, else the EV chose to stop."""
-        return self.session.pending is not None or (isinstance(self.last, Tcp) and self.last.kind == "retransmission")
 
 
 @register
@@ -114,13 +116,13 @@ class InMatched(_Dialogue):
         self.arm()
         pause = ev.t - last.t
         # negative: the capture's clock was set back in between
-        if ev.how == "new-slac" and pause >= 0 and not self.unanswered():
+        if ev.how == "new-slac" and pause >= 0 and not self.repeats:
             self.fire(
                 [last, ev],
                 f"The EV sent CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the dialogue.",
                 values={"pause": Value(seconds(pause), "s")},
                 since=last.t,
-                certainty="possible" if pause > LINK_LOST_NS else None,
+                certainty="possible" if pause > LONG_PAUSE_NS else None,
             )
 
 
@@ -136,31 +138,33 @@ class LinkLost(_Dialogue):
         effect="stops-charging",
         side="line",
         trigger=(
-            "no frame of the dialogue for more than 5 s in a session that was set up and not stopped, a request or "
-            "segment unanswered before it, then SLAC again"
+            "a session that was set up and not stopped ends in {vain_repeats} or more repeats of a TCP segment "
+            "without any data in return, then silence or SLAC again"
         ),
         cause=("The power line signal collapsed: disturbance from the power stage, a loose contact, or the plug was pulled and inserted."),
         fix=("Compare the moment with the current ramp; check the connector, shield and PLC coupling; look at the attenuation of both SLAC runs."),
         refs=("ISO 15118-3 (TT_link_status_response 5 s)",),
         certainty="likely",
+        limits=slac("vain_repeats"),
         uec="PLCLinkLost",
-        priority=85,
+        priority=40,
         example="CurrentDemandReq repeated three times, 12 s of silence, CM_SLAC_PARM.REQ.",
     )
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        last = self.last
-        if self.session.setup_ok and last is not None:
-            self.arm()
-            silence = ev.t - last.t
-            if ev.how == "new-slac" and silence > LINK_LOST_NS and self.unanswered():
-                self.fire(
-                    [last, ev],
-                    f"No frame of the dialogue for {seconds(silence):.1f} s, then the EV started SLAC again.",
-                    values={"silence": Value(seconds(silence), "s", seconds(LINK_LOST_NS), ">")},
-                    since=last.t,
-                )
+        if not self.session.setup_ok:
+            return
+        self.arm()
+        if ev.how in ("new-slac", "silence") and len(self.repeats) >= self.limit("vain_repeats"):
+            first, last = self.repeats[0], self.repeats[-1]
+            self.fire(
+                self.repeats,
+                f"The last segment was sent again {len(self.repeats)} times within {seconds(last.t - first.t):.1f} s without an answer, then silence.",
+                values={"repeats": Value(len(self.repeats), "", self.limit("vain_repeats"), ">=")},
+                since=first.t,
+                t=last.t,
+            )
 
 
 @register

@@ -146,6 +146,10 @@ class ZeroWindow(Check):
     def start(self) -> None:
         self.closed: dict[bool, Tcp] = {}
 
+    @on(Tcp, "open")
+    def opened(self, ev: Tcp) -> None:
+        self.arm()
+
     @on(Tcp, "data")
     def data(self, ev: Tcp) -> None:
         self.closed.pop(not ev.from_a, None)
@@ -153,7 +157,6 @@ class ZeroWindow(Check):
     @on(Tcp, "zero-window")
     def zero(self, ev: Tcp) -> None:
         first = self.closed.setdefault(ev.from_a, ev)
-        self.arm()
         if ev.t - first.t >= ns(self.limit("zero_window")):
             self.fire(
                 [first, ev],
