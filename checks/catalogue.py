@@ -9,6 +9,8 @@ from plugtap.checks.base import Check
 from plugtap.checks.registry import REGISTRY
 
 MODULES: tuple[str, ...] = (
+    "exi_identity",
+    "exi_payload",
     "cp_levels",
     "cp_pwm",
     "cp_hlc",
@@ -40,6 +42,7 @@ MODULES: tuple[str, ...] = (
     "time_messages",
     "time_process",
     "time_sequence",
+    "v2gtp_stream",
     "value_current",
     "value_energy",
     "value_parameters",

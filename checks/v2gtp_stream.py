@@ -1,0 +1,278 @@
+"""The V2GTP byte stream and the dialogue on it (ISO 15118-2 7.8.3, 8.8.1)."""
+
+from __future__ import annotations
+
+from plugtap.checks.base import Check, on
+from plugtap.checks.finding import Value
+from plugtap.checks.meta import Meta
+from plugtap.checks.registry import register
+from plugtap.checks.sap_negotiation import KNOWN, offers_of
+from plugtap.checks.v2g_common import failed, is_request, response_code, stem
+from plugtap.protocols.events import Tcp, V2gMessage, V2gtpOddity
+from plugtap.sessions.notices import NewAttempt, SessionClosing
+
+VENDOR = 0xA000
+
+
+def side_of(check: Check, ev: V2gtpOddity) -> str | None:
+    """Who sent it: the EV opens the connection."""
+    return "EVCC" if ev.from_a else "SECC"
+
+
+class _Oddity(Check):
+    """Base: oddities of some kinds. Armed by every message, for each has a header."""
+
+    kinds: tuple[str, ...] = ()
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        self.arm()
+
+    @on(V2gtpOddity)
+    def oddity(self, ev: V2gtpOddity) -> None:
+        if ev.kind in self.kinds:
+            self.say(ev)
+
+    def say(self, ev: V2gtpOddity) -> None:
+        """One oddity of these kinds."""
+        self.fire(ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev), since=ev.t)
+
+
+@register
+class Version(_Oddity):
+    """A receiver must ignore such a message."""
+
+    kinds = ("version", "inverse")
+    meta = Meta(
+        id="v2gtp-version",
+        title="V2GTP version is wrong",
+        severity="warning",
+        class_="normative",
+        effect="stops-charging",
+        side="unknown",
+        certainty="likely",
+        trigger="a V2GTP header does not begin with 01 FE",
+        cause="A protocol stack that writes another version, or bytes lost in its TCP layer.",
+        fix="Sender: write 01 FE. Look at the TCP stream around this frame.",
+        refs=("ISO 15118-2 7.8.3",),
+        uec="V2GTPProtocolVersionInvalid",
+        priority=31,
+        example="Header 02 FD 80 01.",
+    )
+
+
+@register
+class PayloadType(_Oddity):
+    """Types from 0xA000 on belong to makers: information."""
+
+    kinds = ("payload-type", "sdp-on-tcp")
+    meta = Meta(
+        id="v2gtp-payload-type",
+        title="V2GTP payload type is unknown here",
+        severity="warning",
+        class_="normative",
+        effect="degrades",
+        side="unknown",
+        certainty="likely",
+        trigger="a payload type that is none of 0x8001 to 0x8006, 0x8101 to 0x8104; SDP types on TCP; makers' types are information",
+        cause="A protocol stack that sends SDP on the TCP connection, or bytes damaged on the way or by the recording.",
+        fix="Show the named frame to the sender's maker.",
+        refs=("ISO 15118-2 Table 10", "DIN SPEC 70121 Table 16", "ISO 15118-20 Table 12"),
+        uec="V2GTPPayloadTypeInvalid",
+        priority=55,
+        example="Payload type 0x9001 (SDP response) on the TCP connection.",
+    )
+
+    def say(self, ev: V2gtpOddity) -> None:
+        digits = ev.detail.partition("0x")[2][:4]
+        vendor = len(digits) == 4 and all(c in "0123456789ABCDEFabcdef" for c in digits) and int(digits, 16) >= VENDOR
+        self.fire(
+            ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev), since=ev.t,
+            severity="info" if vendor else None, effect="none" if vendor else None,
+        )  # fmt: skip
+
+
+@register
+class Length(_Oddity):
+    """The stream is read on from the next header."""
+
+    kinds = ("length", "empty")
+    meta = Meta(
+        id="v2gtp-length-zero",
+        title="V2GTP payload length is absurd",
+        severity="warning",
+        class_="normative",
+        effect="stops-charging",
+        side="unknown",
+        certainty="likely",
+        trigger="a payload length of 0, or more than any V2G message needs (65,536 bytes)",
+        cause="An encoder that failed, or bytes damaged on the way.",
+        fix="Show the named frame to the sender's maker.",
+        refs=("ISO 15118-2 7.8.3",),
+        uec="V2GTPPayloadLengthInvalid",
+        priority=31,
+        example="Header 01 FE 80 01 00 00 00 00.",
+    )
+
+
+@register
+class TypeVersusProtocol(Check):
+    """What was negotiated decides the payload type."""
+
+    meta = Meta(
+        id="v2gtp-payload-type-vs-protocol",
+        title="Payload type does not fit the negotiated protocol",
+        severity="warning",
+        class_="normative",
+        effect="stops-charging",
+        side="unknown",
+        trigger="0x8001 after ISO 15118-20 was chosen, or 0x8002 and above after DIN or ISO 15118-2",
+        cause="A protocol stack that mixes the two generations.",
+        fix="Sender: use the payload type of the negotiated protocol.",
+        refs=("ISO 15118-20 Table 12",),
+        uec="V2GTPPayloadTypeInvalid",
+        priority=30,
+        example="DC_CableCheckReq in 0x8004 after DIN was chosen.",
+    )
+
+    def start(self) -> None:
+        self.offers: dict[object, str | None] = {}
+        self.chosen: str | None = None
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        if ev.message == "supportedAppProtocolReq":
+            self.offers = {o.get("SchemaID"): KNOWN.get(str(o.get("ProtocolNamespace"))) for o in offers_of(ev)}
+            return
+        if ev.message == "supportedAppProtocolRes":
+            self.chosen = None if failed(response_code(ev)) else self.offers.get(ev.body.get("SchemaID"))
+            return
+        if self.chosen is None:
+            return
+        self.arm()
+        new = ev.payload_type != 0x8001
+        if new == (self.chosen == "iso20") or ev.payload_type >= VENDOR:
+            self.evaluated()
+            return
+        self.fire(
+            ev, f"{self.chosen} was chosen, the {ev.side} sends payload type 0x{ev.payload_type:04x}.", key=ev.side,
+            side=ev.side if ev.side in ("EVCC", "SECC") else None, values={"payload_type": Value(f"0x{ev.payload_type:04x}")},
+        )  # fmt: skip
+
+
+@register
+class Pipelined(Check):
+    """Judged when the next answer is there: only then a hole in the capture would show."""
+
+    meta = Meta(
+        id="v2gtp-pipelined-requests",
+        title="Second request before the first was answered",
+        severity="warning",
+        class_="normative",
+        effect="degrades",
+        side="EVCC",
+        certainty="likely",
+        trigger="two requests on one connection without a response in between, and nothing missing from the capture",
+        cause="The EV repeats on its own timer.",
+        fix="EV: wait for the response or give the session up.",
+        refs=("ISO 15118-2 8.8.1",),
+        confidence="unconfirmed",
+        needs=("hears-unicast-secc",),
+        uec="V2GSequenceError",
+        priority=59,
+        example="CurrentDemandReq twice within 300 ms, then one CurrentDemandRes.",
+    )
+
+    def start(self) -> None:
+        self.open: V2gMessage | None = None
+        self.pair: tuple[V2gMessage, V2gMessage] | None = None
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        if ev.message is None:
+            self.open = self.pair = None
+            return
+        if is_request(ev.message):
+            self.arm()
+            before, self.open = self.open, ev
+            same = before is not None and before.stream == ev.stream and ev.message not in ("SessionStopReq", "supportedAppProtocolReq")
+            self.pair = (before, ev) if same and before is not None else None
+            return
+        pair, self.pair, self.open = self.pair, None, None
+        if pair is None:
+            self.evaluated()
+            return
+        first, second = pair
+        self.fire(
+            [first, second, ev], f"{second.message} followed {first.message} without a response in between.", since=first.t, key=str(second.message)
+        )
+
+    @on(Tcp, "ack-unseen")
+    def unseen(self, ev: Tcp) -> None:
+        # The EV acknowledges bytes that are not in the capture: the answer was there.
+        self.pair = None
+
+    @on(NewAttempt)
+    def again(self, ev: NewAttempt) -> None:
+        self.open = self.pair = None
+
+
+@register
+class Unsolicited(Check):
+    """Judged at the EV's next request: only then a request that the capture lost would show."""
+
+    meta = Meta(
+        id="v2gtp-unsolicited-response",
+        title="Response without a request",
+        severity="warning",
+        class_="normative",
+        effect="degrades",
+        side="SECC",
+        certainty="likely",
+        trigger="a response with no open request of its kind, and nothing missing from the capture",
+        cause="The EVSE answers twice, or answers something else than was asked.",
+        fix="Show the named frames to the EVSE's maker.",
+        refs=("ISO 15118-2 8.8.1",),
+        confidence="unconfirmed",
+        needs=("hears-unicast-evcc",),
+        uec="V2GSequenceError",
+        priority=59,
+        example="CableCheckRes twice for one CableCheckReq.",
+    )
+
+    def start(self) -> None:
+        self.request: V2gMessage | None = None
+        self.before: V2gMessage | None = None
+        self.odd: tuple[V2gMessage, V2gMessage] | None = None
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        if ev.message is None:
+            self.request = self.odd = None
+            return
+        before, self.before = self.before, ev
+        if is_request(ev.message):
+            self._judge()
+            self.request = ev
+            return
+        self.arm()
+        request, self.request = self.request, None
+        if request is not None and stem(str(request.message)) == stem(ev.message):
+            self.evaluated()
+        elif before is not None and before.stream == ev.stream:
+            self.odd = (before, ev)
+
+    @on(Tcp, "ack-unseen")
+    def unseen(self, ev: Tcp) -> None:
+        self.odd = None
+
+    @on(SessionClosing)
+    def closing(self, ev: SessionClosing) -> None:
+        self._judge()
+
+    def _judge(self) -> None:
+        odd, self.odd = self.odd, None
+        if odd is None:
+            return
+        before, answer = odd
+        self.fire([before, answer], f"{answer.message} came after {before.message} without its request.", since=before.t, key=str(answer.message))
