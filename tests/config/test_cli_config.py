@@ -10,9 +10,7 @@ from plugtap.cli.main import main
 from plugtap.config.load import default_toml
 
 
-def test_default_is_printed_and_passes_its_own_check(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_default_is_printed_and_passes_its_own_check(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "default"]) == 0
     printed = capsys.readouterr().out
     assert printed == default_toml()
@@ -22,9 +20,7 @@ def test_default_is_printed_and_passes_its_own_check(
     assert "is fine: site site, taps garage (plc)" in capsys.readouterr().out
 
 
-def test_wrong_settings_are_exit_code_2_and_one_line(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_settings_are_exit_code_2_and_one_line(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "plugtap.toml"
     file.write_text("[mqtt]\nport = 70000\n")
     assert main(["config", "check", str(file)]) == 2

@@ -100,9 +100,7 @@ WRONG = [
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("text", "key", "holds"), WRONG, ids=[f"{row[1]}-{number}" for number, row in enumerate(WRONG)]
-)
+@pytest.mark.parametrize(("text", "key", "holds"), WRONG, ids=[f"{row[1]}-{number}" for number, row in enumerate(WRONG)])
 def test_errors_name_key_value_and_remedy(text: str, key: str, holds: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_settings(text)
@@ -146,8 +144,7 @@ def test_any_text_is_taken_or_explained(text: str) -> None:
 
 def test_analysis_settings_of_a_tap() -> None:
     settings = parse_settings(
-        TAP
-        + "[tap.garage]\nvantage = 'host'\nown_macs = ['02:00:00:AB:00:01']\n[tap.garage.checks.x]\nenabled = false\n"
+        TAP + "[tap.garage]\nvantage = 'host'\nown_macs = ['02:00:00:AB:00:01']\n[tap.garage.checks.x]\nenabled = false\n"
         "[analysis]\nidle = 5.0\n[analysis.checks.x]\nseverity = 'info'\n[analysis.checks.y]\nseverity = 'error'\n"
     )
     analysis = settings.analysis_of("garage")
