@@ -311,7 +311,7 @@ class _PreCharge(Process):
         limit = self.limit(self.limit_name)
         went_on = by is not None and by.message == "PowerDeliveryReq"
         took_ns = (t if last is None and t is not None else (last or first).t) - first.t
-        end = physical(last.body.get("EVSEPresentVoltage")) if last is not None else (list(self.course.values()) or [None])[-1]
+        end = physical(last.body.get("EVSEPresentVoltage")) if last is not None else next(reversed(self.course.values()), None)
         ramp = ", ".join(f"{v:g} V" for v in self.course.values())
         values = {"duration": took(took_ns, limit), "EVTargetVoltage": quantity(self.target, "V"), "EVSEPresentVoltage": quantity(end, "V"),
                   "highest": quantity(self.peak, "V"), "responses": Value(self.loops)}  # fmt: skip

@@ -221,11 +221,11 @@ class Ev:
         s = self.settings
         self.schema, self.protocol = "sap", ""
         offers = []
-        for number, name in enumerate(s.protocols):
+        for index, name in enumerate(s.protocols):
             space, major, minor = NAMESPACES[name]
             offers.append({
                 "ProtocolNamespace": space, "VersionNumberMajor": major, "VersionNumberMinor": minor,
-                "SchemaID": number + 1, "Priority": number + 1,
+                "SchemaID": index + 1, "Priority": index + 1,
             })  # fmt: skip
         yield from self.think(s.gap)
         answer = yield from self.ask("supportedAppProtocolReq", {"AppProtocol": offers})

@@ -194,8 +194,6 @@ async def listen(port: int, handler: Callable[[str, dict[str, Any]], None], read
         ready.set()
         async for message in client.messages:
             payload = message.payload
-            if not isinstance(payload, bytes):
-                continue
             try:
                 value = json.loads(payload)
             except ValueError:
