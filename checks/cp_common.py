@@ -62,12 +62,12 @@ def in_hlc(session: Session) -> bool:
     return session.setup_ok and session.session_stop_res is None and session.ended is None
 
 
-def already_failed(session: Session) -> str:
-    """What had gone wrong before, in words; empty if nothing had. What the pilot does then is a consequence."""
-    if session.failed_response is not None:
-        return f"{session.failed_response.name} {session.failed_response.code}"
-    if session.evse_fault is not None:
-        return session.evse_fault[0]
-    if session.ev_error is not None:
-        return session.ev_error[0]
-    return "the connection was closed" if session.closes and session.setup_ok else ""
+def already_failed(session: Session, t: int) -> str:
+    """What had gone wrong before `t`, in words; empty if nothing had. What the pilot does then is a consequence."""
+    failure = session.failed_response
+    if failure is not None and failure.t <= t:
+        return f"{failure.name} {failure.code}"
+    for trouble in (session.evse_fault, session.ev_error):
+        if trouble is not None and trouble[1].t <= t:
+            return trouble[0]
+    return "the connection was closed" if session.setup_ok and any(close[2] <= t for close in session.closes) else ""

@@ -297,8 +297,7 @@ class CToBMidCharge(Check):
         if edge is None:
             return
         session = self.session
-        failure = session.failed_response
-        before = already_failed(session) if failure is None or failure.t < edge.t else ""
+        before = already_failed(session, edge.t)
         asked = session.stop_asked
         if not before and asked is not None and asked.t < edge.t:
             before = f"{asked.name} asked to stop"

@@ -103,7 +103,7 @@ class OscillatorOffEarly(_Oscillator):
         self.arm()
         session = self.session
         off = ev.state in ("B1", "C1", "D1") and (ev.before or "").endswith("2")
-        if off and not already_failed(session) and session.stop_asked is None:
+        if off and not already_failed(session, ev.t) and session.stop_asked is None:
             self.at(ev.t + ns(self.limit("off_reason")), functools.partial(self.stayed_off, ev))
 
     def stayed_off(self, ev: Pilot, t: int) -> None:

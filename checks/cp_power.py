@@ -175,7 +175,7 @@ class ContactorLateAc(Check):
 
     @on(Exchange, "PowerDelivery")
     def answer(self, ev: Exchange) -> None:
-        if delivery_kind(ev.request.body) not in START or not is_ac(self.session) or self.ready is None or ev.late:
+        if delivery_kind(ev.request.body) not in START or not is_ac(self.session) or self.ready is None:
             return
         self.arm()
         waited = ev.response.first_t - max(ev.request.t, self.ready.t)

@@ -183,7 +183,7 @@ class _FaultState(Check):
 
     def lasted(self, ev: Pilot, running: str | None, t: int) -> None:
         """The state has held long enough."""
-        before = already_failed(self.session)
+        before = already_failed(self.session, ev.t)
         during = f" during {running.removesuffix('Req')}" if running else ""
         self.fire(
             ev,

@@ -33,6 +33,9 @@ def good(name: str = "din-dc", **options: bool) -> Scene:
     return lambda: Lab.good(name, **options)
 
 
+GOOD = good()
+
+
 def lost() -> Step:
     """A frame that the capture lost and knows of."""
     return Step("frame", "LOST", gap=0.0002, raw=NOISE, lost=True)
@@ -55,7 +58,7 @@ class Case:
     values: dict[str, Any] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()  # what the finding's frames carry
     severity: str | None = None  # as settled; None: not asserted
-    quiet: Scene = good()
+    quiet: Scene = GOOD
     settings: AnalysisSettings = SETTINGS
     count: int = 1  # findings of the check
     tail: float = 70.0
