@@ -4,11 +4,12 @@
 cimport cython
 
 cdef int FIRST, START, CONTENT
-cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED, SE_NUMBER
+cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED, SE_NUMBER, UNUSUAL
 cdef int ENUM, BOOLEAN, NBIT, UINT, INT, HEX, BASE64, STRING
 cdef int MAX_GROUPS, EASY, TABLE_WIDTH, USUAL_DEPTH
 cdef object MISS
-cdef Production END
+cdef State CLOSED
+cdef Production ESCAPE
 cdef const unsigned char *DIGITS
 
 cdef class Value:
@@ -47,14 +48,16 @@ cdef class Type:
 cdef class Reader:
     cdef public bytes data
     cdef const unsigned char *buffer
+    cdef unsigned char scratch[64]
     cdef public Py_ssize_t end, pos, top
     cdef unsigned long long acc
     cdef public str key
     cdef public int max_depth, max_entries, entries, depth
     cdef public list notes, literals, outs, opened
 
-    @cython.locals(start=Py_ssize_t, size=Py_ssize_t, i=Py_ssize_t, word="unsigned long long")
-    cdef object refill(self, Py_ssize_t pos, int width, str key)
+    @cython.locals(pos=Py_ssize_t, start=Py_ssize_t, size=Py_ssize_t, i=Py_ssize_t, word="unsigned long long")
+    cdef Py_ssize_t refill(self, Py_ssize_t left, int width) except? -1
+    cdef object cut(self, Py_ssize_t width)
     @cython.locals(after=Py_ssize_t)
     cpdef unsigned long long bits(self, int width) except? 0xFFFFFFFFFFFFFFFF
     cpdef object fail(self, Py_ssize_t offset, str reason)
@@ -70,7 +73,7 @@ cdef class Reader:
     @cython.locals(pos=Py_ssize_t)
     cdef Py_ssize_t skip(self, Py_ssize_t count) except -1
     @cython.locals(
-        start=Py_ssize_t, shift=int, i=Py_ssize_t, byte="unsigned int", raw=bytearray, target="unsigned char *"
+        start=Py_ssize_t, shift=int, i=Py_ssize_t, byte="unsigned int", target="unsigned char *"
     )
     cdef str hexadecimal(self, Py_ssize_t count)
     @cython.locals(start=Py_ssize_t, length=Py_ssize_t, text=str)
@@ -90,18 +93,19 @@ cdef class Reader:
     cdef object escape(self, State state, int code, dict out)
     cpdef dict root(self, Production p)
     @cython.locals(
-        outs=list, opened=list, depth=int, pos=Py_ssize_t, begin=Py_ssize_t, after=Py_ssize_t, top=Py_ssize_t,
-        acc="unsigned long long", careful=bint, code="unsigned int", number=int, low="unsigned int",
-        unusual="unsigned int", op=int, p=Production, after_it=State,
+        outs=list, opened=list, depth=int, left=Py_ssize_t, rest=Py_ssize_t, begin=Py_ssize_t, fresh=Py_ssize_t,
+        acc="unsigned long long", code="unsigned int", low="unsigned int", op=int, p=Production, child=dict,
     )
     cdef object element(self, State state, dict out)
+    @cython.locals(code=int, p=Production)
+    cdef State careful(self, State state, dict out)
     cdef object other(self, int op, Production p, int slot, dict out)
-    cdef object deeper(self, Py_ssize_t pos, str key)
+    cdef object deeper(self, Py_ssize_t left, str key)
     @cython.locals(entries=list)
-    cdef State append(self, dict out, Production p, object value)
+    cdef State append(self, dict out, Production p, object value, Py_ssize_t left)
 
 @cython.locals(word="unsigned long long")
-cdef inline unsigned long long load(const unsigned char *buffer, Py_ssize_t i) noexcept
+cdef unsigned long long load(const unsigned char *buffer, Py_ssize_t i) noexcept
 
 cdef class Grammar:
     cdef public str schema

@@ -6,8 +6,8 @@ Cython with the C types of `engine.pxd` (see `build.py`).
 
 How it is made fast, in both builds:
 
-- The stream is read through a window: `acc` holds the bits that end at bit `top`, so reading is one shift and one
-  mask. C takes a window of 64 bits, plain Python one of WINDOW bytes.
+- The stream is read through a window: `acc` holds the bits that end at bit `top`, of which `left` are
+  not read yet, so reading is one subtraction, one shift and one mask. C takes a window of 64 bits, plain Python one of WINDOW bytes.
 - An element of simple type is three events (SE, CH, EE) whose codes are zeros unless something unusual comes. They
   are read together with the value, and one look-up or comparison covers them. When it fails, the same place is read again
   step by step (`careful`), which finds out what is there.
@@ -48,6 +48,7 @@ AT_ANY = 6
 SE_SIMPLE = 7
 SE_FIXED = 8
 SE_NUMBER = 9
+UNUSUAL = 10
 
 # How a value is coded (EXI 7.1).
 ENUM = 0
@@ -70,7 +71,7 @@ VALUE_KINDS = {
     "string": STRING,
 }
 
-WINDOW = 48  # bytes of the plain build's window
+WINDOW = 32  # bytes of the plain build's window
 MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
 DIGITS = b"0123456789ABCDEF"
 TABLE_WIDTH = 8  # bits of a value that is looked up together with the codes around it
@@ -116,8 +117,9 @@ class Production:
     the string partition of the element or attribute. `start` is the first state of a complex type, linked when first
     needed.
 
-    The fast path reads `width` bits at once, `mask` cuts them out. For SE_FIXED they are an index into `table`; for
-    SE_NUMBER the bits in `guard` have to be zero; for all others every bit has to be zero.
+    The fast path reads `width` bits at once, `mask` cuts them out. For SE_FIXED and SE_NUMBER they are an index into
+    `table`, where numbers of one group are; for longer numbers the bits in `guard` have to be zero. For all others
+    every bit has to be zero.
     """
 
     __slots__ = (
@@ -166,7 +168,8 @@ class Production:
             p.op = SE_NUMBER
             signed = 1 if value.kind == INT else 0
             p.width = 10 + signed  # CH, sign, the first group, and the bit after it
-            p.guard = (1 << (9 + signed) << lead) | (1 << (9 + signed)) | 1
+            p.guard = (1 << (9 + signed) << lead) | (1 << (9 + signed))
+            p.table = NUMBERS[signed]
         p.width += lead
         p.mask = (1 << p.width) - 1
         return p
@@ -222,7 +225,20 @@ class Type:
         return self.start
 
 
-END = Production(EE, "", -1, None, None)
+def _ending() -> State:
+    state = State(CONTENT)
+    state.only = Production(EE, "", -1, None, None)
+    return state
+
+
+def _unusual() -> Production:
+    p = Production(UNUSUAL, "", -1, None, None)
+    p.table = (MISS,)
+    return p
+
+
+CLOSED = _ending()  # an element that has ended: nothing more is read
+ESCAPE = _unusual()  # what an event code beyond the productions stands for
 
 
 class Reader:
@@ -243,12 +259,15 @@ class Reader:
         "opened",
         "outs",
         "pos",
+        "scratch",
         "top",
     )
 
     def __init__(self, data: bytes, pos: int, max_depth: int, max_entries: int) -> None:
         self.data = data
         self.buffer = data
+        if not cython.compiled:
+            self.scratch = b""
         self.end = 8 * len(data)
         self.pos = pos
         self.acc = 0
@@ -266,15 +285,14 @@ class Reader:
 
     # -- bits ----------------------------------------------------------------------------------------------------
 
-    def refill(self, pos: int, width: int, key: str) -> None:
-        """Moves the window to the byte of bit `pos`; fails when fewer than `width` bits are left.
+    def refill(self, left: int, width: int) -> int:
+        """Moves the window to the byte of the current bit, which has `left` bits between it and the window's end.
 
-        `key` names the element whose value is being read, for the error.
+        Returns how many bits are left then, or -1 when fewer than `width` are left in the message.
         """
-        self.key = key
-        self.pos = pos
+        pos = self.top - left
         if pos + width > self.end:
-            self.fail(pos, f"the message ends: {width} bits wanted, {self.end - pos} left")
+            return -1
         start = pos >> 3
         if cython.compiled:
             size = min((self.end >> 3) - start, 8)
@@ -290,14 +308,18 @@ class Reader:
             size = len(chunk)
             self.acc = int.from_bytes(chunk, "big")
         self.top = 8 * (start + size)
+        return self.top - pos
 
     def bits(self, width: int) -> int:
         """The next `width` bits (1 to 56) as an unsigned integer."""
         after = self.pos + width
-        if after > self.top:
-            self.refill(self.pos, width, self.key)
+        if after > self.top and self.refill(self.top - self.pos, width) < 0:
+            self.cut(width)
         self.pos = after
         return (self.acc >> (self.top - after)) & ((1 << width) - 1)
+
+    def cut(self, width: int) -> None:
+        self.fail(self.pos, f"the message ends: {width} bits wanted, {self.end - self.pos} left")
 
     def fail(self, offset: int, reason: str) -> None:
         raise DecodeError("exi", offset, reason)
@@ -366,23 +388,22 @@ class Reader:
         """Steps over `count` bytes; the bit where they begin."""
         pos = self.pos
         if pos + 8 * count > self.end:
-            self.fail(pos, f"the message ends: {8 * count} bits wanted, {self.end - pos} left")
+            self.cut(8 * count)
         self.pos = pos + 8 * count
         return pos
 
     def hexadecimal(self, count: int) -> str:
         """`count` bytes as upper-case hexadecimal digits."""
-        if cython.compiled:
+        if cython.compiled and count <= 32:
             start = self.skip(count)
             shift = start & 7
             start >>= 3
-            raw = bytearray(2 * count)
-            target = raw
+            target = self.scratch
             for i in range(count):
                 byte = (self.buffer[start + i] << shift | self.buffer[start + i + 1] >> (8 - shift)) & 255
                 target[2 * i] = DIGITS[byte >> 4]
                 target[2 * i + 1] = DIGITS[byte & 15]
-            return raw.decode("ascii")
+            return target[: 2 * count].decode("ascii")
         return self.octets(count).hex().upper()
 
     # -- values --------------------------------------------------------------------------------------------------
@@ -534,129 +555,122 @@ class Reader:
         outs = self.outs
         opened = self.opened
         depth = 1
-        pos = self.pos
         acc = self.acc
-        top = self.top
-        careful = False
+        left = self.top - self.pos  # bits between here and the end of the window
         value: Any
         while True:
             # The event code, except where there is only one production: its code is read with what follows.
-            begin = pos
+            begin = left
             p = state.only
-            if p is None or careful:
-                after = pos + state.width
-                if after > top:
-                    self.depth = depth
-                    self.refill(pos, state.width, "")
+            if p is None:
+                rest = left - state.width
+                if rest < 0:
+                    begin = self.refill(left, state.width)
+                    if begin < 0:
+                        self.key = ""
+                        self.pos = self.top - left
+                        self.cut(state.width)
                     acc = self.acc
-                    top = self.top
-                code = (acc >> (top - after)) & state.mask
-                pos = after
-                if code < state.count:
-                    p = state.productions[code]
-                else:
-                    self.pos = pos
-                    self.depth = depth
-                    self.escape(state, code, out)
-                    pos = self.pos
-                    acc = self.acc
-                    top = self.top
-                    p = END
+                    rest = begin - state.width
+                code = (acc >> rest) & state.mask
+                p = state.productions[code] if code < state.count else ESCAPE
+                left = rest
 
-            # What can be read at once with it. Whatever is unusual is read again, carefully.
-            op = p.op
-            if careful:
-                careful = False
-                code = 0
-                op = min(op, SE_SIMPLE)
-            else:
-                after = pos + p.width
-                if after > top:
-                    if after > self.end:
-                        careful = True
-                        pos = begin
-                        top = self.top = 0
+            rest = left - p.width
+            if rest < 0:
+                fresh = self.refill(left, p.width)
+                if fresh >= 0:
+                    begin += fresh - left
+                    rest = fresh - p.width
+                    acc = self.acc
+            if rest >= 0:
+                left = rest
+                code = (acc >> left) & p.mask
+                op = p.op
+                if op >= SE_FIXED:
+                    value = p.table[code]
+                    if value is MISS and op == SE_NUMBER and code & 256:
+                        # A second group, and EE after it; the last bit so far was the first of that group.
+                        rest = left - 8
+                        if rest < 0:
+                            fresh = self.refill(left + 1, 9)
+                            if fresh >= 0:
+                                begin += fresh - left - 1
+                                rest = fresh - 9
+                                acc = self.acc
+                        if rest >= 0:
+                            low = (acc >> rest) & 511
+                            if code & p.guard == 0 and low & 257 == 0:
+                                left = rest
+                                value = ((code >> 1) & 127) | ((low >> 1) << 7)
+                                if code & 512:
+                                    value = -1 - value
+                    if value is not MISS:
+                        if p.many:
+                            state = self.append(out, p, value, left)
+                        else:
+                            out[p.key] = value
+                            state = p.next
                         continue
-                    self.refill(pos, p.width, p.key)
+                elif code == 0:
+                    if op == EE:
+                        depth -= 1
+                        if depth == 0:
+                            self.pos = self.top - left
+                            return
+                        self.depth = depth
+                        out = outs[depth]
+                        p = opened[depth]
+                        state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
+                        continue
+                    if op == SE_COMPLEX:
+                        child: dict[str, Any] = {}
+                        if p.many:
+                            self.append(out, p, child, left)
+                        else:
+                            out[p.key] = child
+                        if depth >= USUAL_DEPTH:
+                            self.deeper(left, p.key)
+                        outs[depth] = out
+                        opened[depth] = p
+                        depth += 1
+                        self.depth = depth
+                        out = child
+                        state = p.start
+                        if state is None:
+                            state = p.start = p.type.first()
+                        continue
+                    self.pos = self.top - left
+                    value = self.other(op, p, opened[depth - 1].slot, out)
+                    left = self.top - self.pos
                     acc = self.acc
-                    top = self.top
-                code = (acc >> (top - after)) & p.mask
-                pos = after
-
-            if op == SE_FIXED:
-                value = p.table[code]
-                if value is MISS:
-                    careful = True
-                    pos = begin
-                    top = self.top = 0
+                    if p.many:
+                        state = self.append(out, p, value, left)
+                    else:
+                        out[p.key] = value
+                        state = p.next
                     continue
-            elif op == SE_NUMBER:
-                number = (code >> 1) & 255
-                if number < 128:
-                    unusual = code & p.guard
-                else:
-                    # A second group, and EE after it.
-                    pos += 8
-                    low = 256
-                    if pos <= self.end:
-                        if pos > top:
-                            self.refill(pos - 9, 9, p.key)
-                            acc = self.acc
-                            top = self.top
-                        low = (acc >> (top - pos)) & 511
-                    unusual = (code & p.guard & 0xFFFE) | (low & 257)
-                    number += (low >> 1) * 128 - 128
-                if unusual:
-                    careful = True
-                    pos = begin
-                    top = self.top = 0
-                    continue
-                value = -1 - number if code & 512 else number
-            elif code:
-                careful = True
-                pos = begin
-                top = self.top = 0
-                continue
-            elif op == EE:
-                depth -= 1
-                if depth == 0:
-                    self.pos = pos
-                    return
-                out = outs[depth]
-                p = opened[depth]
-                state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
-                continue
-            elif op == SE_COMPLEX:
-                value = {}
-            else:
-                self.depth = depth
-                self.pos = pos
-                value = self.other(op, p, opened[depth - 1].slot, out)
-                pos = self.pos
-                acc = self.acc
-                top = self.top
 
-            # Where it goes.
-            if p.many:
-                self.pos = pos
-                self.depth = depth
-                after_it = self.append(out, p, value)
-            else:
-                out[p.key] = value
-                after_it = p.next
-            if op == SE_COMPLEX:
-                if depth >= USUAL_DEPTH:
-                    self.depth = depth
-                    self.deeper(pos, p.key)
-                outs[depth] = out
-                opened[depth] = p
-                depth += 1
-                out = value
-                state = p.start
-                if state is None:
-                    state = p.start = p.type.first()
-            else:
-                state = after_it
+            # Something unusual: the same place again, step by step.
+            self.pos = self.top - begin
+            self.top = 0
+            state = self.careful(state, out)
+            left = self.top - self.pos
+            acc = self.acc
+
+    def careful(self, state: State, out: dict[str, Any]) -> State:
+        """One event code, and the element of simple type that it may start, step by step; the state that follows."""
+        self.key = ""
+        code = self.bits(state.width)
+        if code >= state.count:
+            self.escape(state, code, out)
+            return CLOSED
+        p = state.productions[code]
+        value = self.simple(p)
+        if p.many:
+            return self.append(out, p, value, self.top - self.pos)
+        out[p.key] = value
+        return p.next
 
     def other(self, op: int, p: Production, slot: int, out: dict[str, Any]) -> Any:
         """Values that are not read in one go. `slot` is the string partition of the enclosing element."""
@@ -672,27 +686,40 @@ class Reader:
         self.key = ""
         self.fail(self.pos, "content that the schema leaves open (a wildcard) is not decoded")
 
-    def deeper(self, pos: int, key: str) -> None:
+    def deeper(self, left: int, key: str) -> None:
         """Room for one more open element than usual."""
         if self.depth >= self.max_depth:
             self.key = key
-            self.fail(pos, f"more than {self.max_depth} elements deep")
+            self.fail(self.top - left, f"more than {self.max_depth} elements deep")
         if self.depth == len(self.opened):
             self.outs.append(None)
             self.opened.append(None)
 
-    def append(self, out: dict[str, Any], p: Production, value: Any) -> State:
+    def append(self, out: dict[str, Any], p: Production, value: Any, left: int) -> State:
         """Adds an entry to a list; the entries of a message are bounded. The state that follows."""
         self.entries += 1
         if self.entries > self.max_entries:
             self.key = p.key
-            self.fail(self.pos, f"more than {self.max_entries} repeated elements")
+            self.fail(self.top - left, f"more than {self.max_entries} repeated elements")
         entries = out.get(p.key)
         if entries is None:
             out[p.key] = [value]
             return p.next
         entries.append(value)
         return p.full if len(entries) == p.limit else p.next
+
+
+def small_numbers(signed: int) -> tuple[Any, ...]:
+    """The number for each pattern of event code, CH, (sign,) group, EE; MISS for all that are unusual or longer."""
+    patterns: list[Any] = [MISS] * (1 << (11 + signed))
+    for number in range(128):
+        patterns[number << 1] = number
+        if signed:
+            patterns[512 | number << 1] = -1 - number
+    return tuple(patterns)
+
+
+NUMBERS = (small_numbers(0), small_numbers(1))
 
 
 def load(buffer: bytes, i: int) -> int:

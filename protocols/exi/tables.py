@@ -77,7 +77,7 @@ class Table:
         return engine.Production(op, self.raw.elements[element][0], element, kind, kind.value)
 
     def link(self, raw: list[list[Any]]) -> Any:
-        """The states of one element type from their raw form; the first state is returned."""
+        """The states of one element type from their raw form: the first state."""
         engine = self.engine
         states = [engine.State(entry[0]) for entry in raw]
         for state, entry in zip(states, raw, strict=True):
