@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -115,12 +116,12 @@ class Run:
         """One capture (or ring files as one) to its report. Raises SourceError where nothing could be read."""
         self.meter.begin(paths[0])
         source = CaptureItems(paths, pilot=self.pilot, pilot_offset=self.args.cp_offset, progress=self.meter.read)
-        analysis = Analysis(settings_for(self.args, source), sources=source.sources(), foreign=not source.ours)
-        for item in self.stop.reading(source.items()):
-            analysis.feed(item)
+        with contextlib.closing(source):
+            analysis = Analysis(settings_for(self.args, source), sources=source.sources(), foreign=not source.ours)
+            for item in self.stop.reading(source.items()):
+                analysis.feed(item)
         # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.
         analysis.finish()
-        self.meter.hide()
         for error in source.errors:
             self._complain(error)
         return self._report(source, analysis)

@@ -73,6 +73,11 @@ class CaptureItems:
         found.sort(key=lambda entry: entry[0])
         return [path for _, path, _ in found], [facts for _, _, facts in found]
 
+    def close(self) -> None:
+        """Close the file being read; facts and notes stay."""
+        if self._now is not None:
+            self._now[1].close()
+
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     @property

@@ -36,8 +36,8 @@ def _available() -> dict[str, tuple[str, str]]:
     return {name: entry for name, entry in COMMANDS.items() if importlib.util.find_spec(entry[0]) is not None}
 
 
-def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with `only`, just that command's options are loaded (imports are what start-up time goes into)."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser, with the options of one command: imports are what start-up time goes into."""
     parser = argparse.ArgumentParser(
         prog="plugtap",
         description="Listens to CCS charging sessions from outside and says who broke them, why, and how to fix it.",
@@ -48,7 +48,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (module, line) in _available().items():
         sub = commands.add_parser(name, help=line, description=line, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if only is None or only == name:
+        if name == command:
             importlib.import_module(module).add_arguments(sub)
     return parser
 
@@ -65,8 +65,7 @@ def version_line() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    known = next((a for a in arguments if a in COMMANDS), None)
-    parser = build_parser(known if known is not None else None)
+    parser = build_parser(next((a for a in arguments if a in COMMANDS), ""))
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()
