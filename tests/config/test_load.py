@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugtap.config.errors import ConfigError
-from plugtap.config.load import default_toml, parse_settings
+from plugtap.config.load import default_toml, parse_analysis, parse_settings
 from plugtap.config.settings import Settings
 
 TAP = '[tap.garage.capture]\ntype = "interface"\ninterface = "eth1"\n'
@@ -156,3 +156,15 @@ def test_analysis_settings_of_a_tap() -> None:
     )
     assert analysis.checks["x"].enabled is False, "the tap's word about a check goes before the site's"
     assert analysis.checks["y"].severity == "error"
+
+
+def test_analysis_settings_for_captures_from_elsewhere() -> None:
+    """Without a tap the shared words count, with one its own too, with several the shared ones."""
+    shared = "[analysis]\nidle = 5.0\n[analysis.checks.y]\nseverity = 'error'\n"
+    assert parse_analysis(shared).idle == 5.0 and parse_analysis(shared).checks["y"].severity == "error"
+    one = parse_analysis(shared + "[tap.garage]\nvantage = 'host'\n")
+    assert (one.tap, one.vantage, one.idle) == ("garage", "host", 5.0)
+    two = parse_analysis(shared + "[tap.a]\nvantage = 'host'\n[tap.b]\n")
+    assert (two.tap, two.vantage) == ("tap", "unknown")
+    with pytest.raises(ConfigError, match=r"analysis\.idl"):
+        parse_analysis("[analysis]\nidl = 5.0")
