@@ -9,11 +9,16 @@ from plugtap.config.errors import ConfigError
 from plugtap.config.load import default_toml, parse_settings
 from plugtap.config.settings import Settings
 
+EXAMPLES = """examples:
+  plugtap config default > plugtap.toml    every setting with its meaning and default
+  plugtap config check plugtap.toml        is it right? says what to write instead where it is not"""
+
 DEFAULT_PATH = "/etc/plugtap/plugtap.toml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`config check [FILE]` and `config default`."""
+    parser.epilog = EXAMPLES
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="say what is wrong with a settings file (exit code 2), or that nothing is")
     check.add_argument("file", nargs="?", default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")

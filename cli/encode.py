@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         content = msgspec.json.decode(text, type=dict)
     except OSError as error:
         raise UsageError(f"{args.file}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"{args.file}: not a JSON object: {error}") from None
     try:
         print(exi.encode(args.schema, content).hex())

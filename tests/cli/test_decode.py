@@ -1,0 +1,144 @@
+"""`plugtap decode` as a user runs it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_lab import archive, good, pcap, plugtap
+from lab_wire import EV_MAC, NMK
+
+from plugtap.cli.main import main
+from plugtap.protocols import exi
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("decode") / "good.pcap"
+    path.write_bytes(pcap(good().items(ticks=None)))
+    return path
+
+
+@pytest.fixture
+def decode(capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Run the command in this process: exit code, JSON objects, standard error."""
+
+    def run(*args: str | Path) -> tuple[int, list[dict[str, Any]], str]:
+        code = main(["decode", *map(str, args)])
+        out, err = capfdbinary.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err.decode()
+
+    return run
+
+
+def test_every_v2g_message_is_a_line(decode: Any, path: Path) -> None:
+    code, rows, err = decode(path)
+    assert (code, err) == (0, "")
+    said = [row["message"] for row in rows]
+    assert said == [step.name for step in good().steps if step.kind == "v2g"]
+    first = rows[0]
+    assert (first["layer"], first["schema"], first["side"], first["payload_type"]) == ("v2g", "sap", "EVCC", "0x8001")
+    assert first["src"] == "[fe80::ff:fe00:e01]:49200"
+    assert set(first["content"]) == {"supportedAppProtocolReq"}
+    assert {row["session"] for row in rows} == {rows[0]["session"]} != {None}
+    assert [(row["frame"], row["index"]) for row in rows] == sorted((row["frame"], row["index"]) for row in rows)
+    setup = next(row for row in rows if row["message"] == "SessionSetupReq")
+    assert setup["content"]["V2G_Message"]["Body"]["SessionSetupReq"] == {"EVCCID": "020000000E01"}
+    assert re.fullmatch(r"2023-11-14T22:13:\d\d\.\d{9}Z", setup["time"])
+
+
+def test_layers(decode: Any, path: Path) -> None:
+    _, v2g, _ = decode(path)
+    _, slac, _ = decode(path, "--layer", "slac")
+    _, every, _ = decode(path, "--layer", "all")
+    assert {row["layer"] for row in slac} == {"slac"}
+    assert slac[0]["message"] == "CM_SLAC_PARM.REQ"
+    assert {row["layer"] for row in every} == {"v2g", "slac", "sdp"}
+    sdp = [row for row in every if row["layer"] == "sdp"]
+    assert [row["message"] for row in sdp] == ["SDPReq", "SDPRes"]
+    assert sdp[1]["content"]["port"] == 61341
+    assert len(every) == len(v2g) + len(slac) + len(sdp)
+
+
+def test_archives_and_pipes(decode: Any, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "archive.pcapng").write_bytes(archive(good().items()))
+    _, rows, _ = decode(path)
+    _, archived, _ = decode(tmp_path / "archive.pcapng")
+    assert [row["content"] for row in archived] == [row["content"] for row in rows]
+    done = plugtap("decode", "-", stdin=gzip.compress(path.read_bytes()))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == rows
+
+
+def test_undecodable_payloads_say_where_and_why(decode: Any, tmp_path: Path) -> None:
+    lab = good()
+    lab.find("CableCheckReq", 0)[0].raw = bytes.fromhex("809a0011") + b"\xff" * 12
+    (tmp_path / "odd.pcap").write_bytes(pcap(lab.items(ticks=None)))
+    code, rows, err = decode(tmp_path / "odd.pcap")
+    assert code == 0
+    (odd,) = [row for row in rows if row["message"] is None]
+    assert odd["exi"] == "809a0011" + "ff" * 12
+    assert odd["error"]["layer"] == "exi" and odd["error"]["reason"]
+    assert odd["content"] is None
+    assert "1 payloads could not be decoded" in err
+    assert decode(tmp_path / "odd.pcap", "--strict")[0] == 1
+
+
+def test_redacted_lines_hold_no_identity(decode: Any, path: Path) -> None:
+    _, rows, _ = decode(path, "--layer", "all")
+    _, redacted, _ = decode(path, "--layer", "all", "--redact")
+
+    def flat(value: object) -> str:
+        return re.sub(r"[:\-]", "", json.dumps(value).lower())
+
+    for secret in (EV_MAC.hex(), NMK.hex(), "00fffe000e01", "00fffe00e01"):
+        assert secret not in flat(redacted)
+    assert EV_MAC.hex() in flat(rows) and NMK.hex() in flat(rows)
+    assert [(r["frame"], r["message"]) for r in redacted] == [(r["frame"], r["message"]) for r in rows]
+
+
+def test_cut_and_foreign_files(decode: Any, path: Path, tmp_path: Path) -> None:
+    _, rows, _ = decode(path)
+    (tmp_path / "cut.pcap").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, some, _ = decode(tmp_path / "cut.pcap")
+    assert code == 0
+    assert 0 < len(some) < len(rows)
+    assert some == rows[: len(some)]
+    (tmp_path / "poem.txt").write_text("not a capture at all, just some words")
+    code, none, err = decode(tmp_path / "poem.txt")
+    assert (code, none) == (3, [])
+    assert "poem.txt" in err and "captures are pcap or pcapng files" in err
+
+
+def test_one_payload(decode: Any) -> None:
+    data = exi.encode("sap", {"supportedAppProtocolRes": {"ResponseCode": "OK_SuccessfulNegotiation", "SchemaID": 1}})
+    code, (row,), _ = decode("--exi", data.hex())
+    assert code == 0
+    assert (row["schema"], row["message"], row["guessed"]) == ("sap", "supportedAppProtocolRes", True)
+    assert row["content"] == {"supportedAppProtocolRes": {"ResponseCode": "OK_SuccessfulNegotiation", "SchemaID": 1}}
+    _, (named,), _ = decode("--exi", data.hex(" "), "--schema", "sap")
+    assert named == {**row, "guessed": False}
+    code, (wrong,), _ = decode("--exi", "80ffff", "--schema", "din")
+    assert code == 1
+    assert wrong["message"] is None and wrong["error"]["reason"]
+    done = plugtap("decode", "--exi", "-", stdin=data.hex().encode() + b"\n")
+    assert json.loads(done.stdout) == row
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "give either a capture FILE or --exi HEX"),
+        (["x.pcap", "--exi", "80"], "give either a capture FILE or --exi HEX"),
+        (["--exi", "8x"], "hexadecimal digits"),
+        (["--exi", "ff"], "name one with --schema"),
+    ],
+)
+def test_wrong_usage_says_what_to_write(decode: Any, args: list[str], words: str) -> None:
+    code, rows, err = decode(*args)
+    assert (code, rows) == (2, [])
+    assert words in err
