@@ -1,6 +1,6 @@
 """EXI codec for V2G messages over compact grammar tables. Pure."""
 
-from plugtap.protocols.exi import build
+from plugtap.protocols.exi.build import BUILD
 from plugtap.protocols.exi.decoder import decode, decode_fragment, decode_message, guess
 from plugtap.protocols.exi.encoder import EncodeError, encode, encode_fragment
 from plugtap.protocols.exi.result import Content, Decoded
@@ -19,9 +19,6 @@ PAYLOAD_TYPES: dict[int, tuple[str, ...]] = {
     0x8104: ("iso20cm",),
 }
 """V2GTP payload type -> the schema sets its payload may belong to (ISO 15118-20 table 13; -2 and DIN share 0x8001)."""
-
-BUILD: str = build.NAME
-"""``compiled`` or ``plain``: which build of the engine runs."""
 
 __all__ = [
     "BUILD",

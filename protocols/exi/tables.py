@@ -106,6 +106,13 @@ class Table:
         return p
 
 
+def load(schema: str, engine: Any) -> Any:
+    """The grammar of a set, linked for `engine`. Raises ValueError for a set that does not exist."""
+    if schema not in FRAGMENT_SCHEMAS:
+        raise ValueError(f"unknown schema {schema!r}: one of {', '.join(FRAGMENT_SCHEMAS)}")
+    return Table(read(schema), engine).grammar
+
+
 loaded: dict[str, Any] = {}
 """The grammars that have been used, by schema."""
 
@@ -113,7 +120,5 @@ loaded: dict[str, Any] = {}
 def grammar(schema: str) -> Any:
     """The grammar of a set, linked for the build in use. Raises ValueError for a set that does not exist."""
     if schema not in loaded:
-        if schema not in FRAGMENT_SCHEMAS:
-            raise ValueError(f"unknown schema {schema!r}: one of {', '.join(FRAGMENT_SCHEMAS)}")
-        loaded[schema] = Table(read(schema), build.engine()).grammar
+        loaded[schema] = load(schema, build.engine())
     return loaded[schema]
