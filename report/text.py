@@ -46,8 +46,8 @@ class Hanging:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = self.text.wrap(console, max(24, options.max_width - len(self.first)))
         for i, line in enumerate(lines):
-            line.rstrip()
             line.plain = line.plain.replace(GLUE, " ")
+            line.rstrip()
             shown = Text().append(self.first, self.style) if i == 0 else Text(" " * len(self.first))
             yield shown.append_text(line)
 
