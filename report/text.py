@@ -44,7 +44,7 @@ class Hanging:
         self.style = style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = self.text.wrap(console, max(24, options.max_width - len(self.first)))
+        lines = self.text.wrap(console, max(8, options.max_width - len(self.first)))
         for i, line in enumerate(lines):
             line.plain = line.plain.replace(GLUE, " ")
             line.rstrip()
