@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from plugtap.checks.base import Check, on
+from typing import Any
+
+from plugtap.checks.asked import Asked
+from plugtap.checks.base import on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
@@ -15,7 +18,7 @@ from plugtap.sessions.v2g_facts import is_request
 MAX_LOOPS = 20
 
 
-class _Presence(Check):
+class _Presence(Asked):
     """Base: rows of one check. Subclasses mark `message` with the messages their rows name."""
 
     def start(self) -> None:
@@ -42,10 +45,14 @@ class _Presence(Check):
         """A row that does not hold."""
         what = "lacks" if row.rule == "required" else "has"
         name = element.rpartition("/")[2]
-        self.fire(
-            ev, f"{ev.message} {what} {name}" + (f" while {row.when[0]} is {row.when[1]}." if row.when else "."), key=f"{ev.message} {element}",
-            side="EVCC" if is_request(str(ev.message)) else "SECC", values={name: Value(row.rule)},
-        )  # fmt: skip
+        detail = f"{ev.message} {what} {name}" + (f" while {row.when[0]} is {row.when[1]}." if row.when else ".")
+        facts: dict[str, Any] = {
+            "key": f"{ev.message} {element}", "side": "EVCC" if is_request(str(ev.message)) else "SECC", "values": {name: Value(row.rule)},
+        }  # fmt: skip
+        if self.meta.effect == "stops-charging":
+            self.hold(ev, ev, detail, **facts)
+        else:
+            self.fire(ev, detail, **facts)
 
     def loop(self, ev: V2gMessage) -> bool:
         """Is this one of the first messages of the charge loop?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -16,7 +17,7 @@ MODES = {1: "Scheduled", 2: "Dynamic"}
 
 
 @register
-class ControlMode(Check):
+class ControlMode(Asked):
     """The parameter set fixes scheduled or dynamic for the whole session."""
 
     meta = Meta(
@@ -69,12 +70,12 @@ class ControlMode(Check):
         if used == self.mode:
             self.evaluated()
         else:
-            self.fire([self.selected, ev], f"{ev.message} is {used.lower()}, selected was {self.mode.lower()}.", key=str(ev.message), since=self.selected.t,
+            self.hold(ev, [self.selected, ev], f"{ev.message} is {used.lower()}, selected was {self.mode.lower()}.", key=str(ev.message), since=self.selected.t,
                       values={"ControlMode": Value(used, "", self.mode, "!=")})  # fmt: skip
 
 
 @register
-class RenegotiationUnsupported(Check):
+class RenegotiationUnsupported(Asked):
     """ServiceRenegotiationSupported stands in ServiceDiscoveryRes."""
 
     meta = Meta(
@@ -108,7 +109,7 @@ class RenegotiationUnsupported(Check):
             return
         self.arm()
         if ev.body.get("ChargingSession") == "ServiceRenegotiation" and self.offer.body.get("ServiceRenegotiationSupported") is not True:
-            self.fire([self.offer, ev], "The EV asks for service renegotiation, which the EVSE does not support.", since=self.offer.t,
+            self.hold(ev, [self.offer, ev], "The EV asks for service renegotiation, which the EVSE does not support.", since=self.offer.t,
                       values={"ServiceRenegotiationSupported": Value(False)})  # fmt: skip
         else:
             self.evaluated()

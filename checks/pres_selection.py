@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -35,7 +36,7 @@ def offered_services(ev: V2gMessage) -> set[int]:
 
 
 @register
-class ServiceNotOffered(Check):
+class ServiceNotOffered(Asked):
     """ServiceDetail and service selection may name only what ServiceDiscoveryRes lists."""
 
     meta = Meta(
@@ -75,12 +76,12 @@ class ServiceNotOffered(Check):
         if not strange:
             self.evaluated()
             return
-        self.fire([self.offer, ev], f"{ev.message} names service {strange[0]}; offered were {sorted(self.offered)}.", since=self.offer.t,
+        self.hold(ev, [self.offer, ev], f"{ev.message} names service {strange[0]}; offered were {sorted(self.offered)}.", since=self.offer.t,
                   values={"ServiceID": Value(strange[0], "", sorted(self.offered), "not in")})  # fmt: skip
 
 
 @register
-class Iso20ServiceNotOffered(Check):
+class Iso20ServiceNotOffered(Asked):
     """The service selection of ISO 15118-20."""
 
     meta = Meta(
@@ -125,17 +126,17 @@ class Iso20ServiceNotOffered(Check):
         service = dig(ev.body, "SelectedEnergyTransferService", "ServiceID")
         chosen = dig(ev.body, "SelectedEnergyTransferService", "ParameterSetID")
         if service not in offered:
-            self.fire([self.offer, ev], f"The EV selects service {service}; offered were {sorted(offered)}.", since=self.offer.t,
+            self.hold(ev, [self.offer, ev], f"The EV selects service {service}; offered were {sorted(offered)}.", since=self.offer.t,
                       values={"ServiceID": Value(service, "", sorted(offered), "not in")})  # fmt: skip
         elif self.sets.get(service) and chosen not in self.sets[service]:
-            self.fire([self.offer, ev], f"The EV selects parameter set {chosen} of service {service}; offered were {sorted(self.sets[service])}.", key="set",
+            self.hold(ev, [self.offer, ev], f"The EV selects parameter set {chosen} of service {service}; offered were {sorted(self.sets[service])}.", key="set",
                       since=self.offer.t, values={"ParameterSetID": Value(chosen, "", sorted(self.sets[service]), "not in")})  # fmt: skip
         else:
             self.evaluated()
 
 
 @register
-class PaymentMismatch(Check):
+class PaymentMismatch(Asked):
     """Contract payment needs TLS, and either must have been offered."""
 
     meta = Meta(
@@ -171,10 +172,10 @@ class PaymentMismatch(Check):
         self.arm()
         offered = names(self.offer.body, "PaymentOptionList", "PaymentOption") or names(self.offer.body, "PaymentOptions", "PaymentOption")
         if offered and chosen not in offered:
-            self.fire([self.offer, ev], f"The EV selects {chosen}; offered were {', '.join(map(str, offered))}.", since=self.offer.t,
+            self.hold(ev, [self.offer, ev], f"The EV selects {chosen}; offered were {', '.join(map(str, offered))}.", since=self.offer.t,
                       values={"SelectedPaymentOption": Value(chosen, "", offered, "not in")})  # fmt: skip
         elif chosen == "Contract" and not ev.tls:
-            self.fire(ev, "The EV selects contract payment on a connection without TLS.", key="tls", values={"TLS": Value(False, "", True, "!=")})
+            self.hold(ev, ev, "The EV selects contract payment on a connection without TLS.", key="tls", values={"TLS": Value(False, "", True, "!=")})
         else:
             self.evaluated()
 
@@ -223,7 +224,7 @@ class _Ordered(OrderCheck):
         if stem(str(ev.message)) in place.rule.next or special(place, ev) != self.meta.id:
             self.evaluated()
             return
-        self.fire([place.response, ev], detail.format(now=ev.message, before=place.response.message), since=place.before.t,
+        self.hold(ev, [place.response, ev], detail.format(now=ev.message, before=place.response.message), since=place.before.t,
                   values={"request": Value(ev.message, "", sorted(place.rule.next), "not in")})  # fmt: skip
 
 
@@ -288,7 +289,7 @@ class WrongModeMessage(_Ordered):
 
 
 @register
-class GenChallenge(Check):
+class GenChallenge(Asked):
     """Only the first request is signed and carries it."""
 
     meta = Meta(
@@ -323,14 +324,14 @@ class GenChallenge(Check):
         self.arm()
         challenge, expected = ev.body.get("GenChallenge"), given.body.get("GenChallenge")
         if challenge is None:
-            self.fire([given, ev], "AuthorizationReq does not carry GenChallenge.", since=given.t)
+            self.hold(ev, [given, ev], "AuthorizationReq does not carry GenChallenge.", since=given.t)
         elif challenge != expected:
-            self.fire([given, ev], "AuthorizationReq carries another GenChallenge than PaymentDetailsRes gave.", key="other", since=given.t)
+            self.hold(ev, [given, ev], "AuthorizationReq carries another GenChallenge than PaymentDetailsRes gave.", key="other", since=given.t)
         else:
             self.evaluated()
 
 
-class _Schedule(Check):
+class _Schedule(Asked):
     """Base: the last SAScheduleList."""
 
     def start(self) -> None:
@@ -411,7 +412,7 @@ class TupleMismatch(_Schedule):
         if chosen in self.ids():
             self.evaluated()
         else:
-            self.fire([self.offer, ev], f"The EV selects schedule {chosen}; offered were {self.ids()}.", since=self.offer.t,
+            self.hold(ev, [self.offer, ev], f"The EV selects schedule {chosen}; offered were {self.ids()}.", since=self.offer.t,
                       values={"SAScheduleTupleID": Value(chosen, "", self.ids(), "not in")})  # fmt: skip
 
 

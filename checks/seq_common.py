@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugtap.checks.base import Check
+from plugtap.checks.asked import Asked
 from plugtap.checks.tables import Order, order
 from plugtap.checks.v2g_common import failed, processing, protocol_of, response_code, stem
 from plugtap.protocols.events import V2gMessage
@@ -53,7 +53,7 @@ class Place:
         self.rule = rule
 
 
-class OrderCheck(Check):
+class OrderCheck(Asked):
     """Base of the checks of the order."""
 
     def place(self, ev: V2gMessage) -> Place | None:

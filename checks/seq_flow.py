@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -95,7 +96,7 @@ class RenegotiationSkipsCableCheck(Check):
 
 
 @register
-class RenegotiateBeforeStart(Check):
+class RenegotiateBeforeStart(Asked):
     """Nothing to renegotiate before power was started."""
 
     meta = Meta(
@@ -123,7 +124,7 @@ class RenegotiateBeforeStart(Check):
         kind = delivery_kind(ev.body)
         self.arm()
         if kind == "Renegotiate" and not self.started and not self.session.start_late:
-            self.fire(ev, "The EV asks for renegotiation before it ever started power.", since=self.session.start)
+            self.hold(ev, ev, "The EV asks for renegotiation before it ever started power.", since=self.session.start)
         else:
             self.evaluated()
         self.started = self.started or kind == "Start"

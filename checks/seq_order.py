@@ -56,8 +56,8 @@ class UnexpectedRequest(OrderCheck):
             self.evaluated()
             return
         allowed = ", ".join(f"{n}Req" for n in sorted(place.rule.next)) or "nothing"
-        self.fire(
-            evidence(place, ev), f"{ev.message} after {place.response.message}; allowed is {allowed}.", key=f"{place.after} {now}",
+        self.hold(
+            ev, evidence(place, ev), f"{ev.message} after {place.response.message}; allowed is {allowed}.", key=f"{place.after} {now}",
             since=place.before.t, values=expected(place, ev),
         )  # fmt: skip
 
@@ -69,8 +69,6 @@ class UnexpectedRequest(OrderCheck):
 class _Special(OrderCheck):
     """Base: fires where `special` names this check. Subclasses mark `request` with the messages it concerns."""
 
-    severity_if: str | None = None
-
     def look(self, ev: V2gMessage, detail: str) -> None:
         """Judge a request that this check is about."""
         place = self.place(ev)
@@ -80,10 +78,11 @@ class _Special(OrderCheck):
         if stem(str(ev.message)) in place.rule.next or special(place, ev) != self.meta.id:
             self.evaluated()
             return
-        self.fire(
-            evidence(place, ev), detail.format(now=ev.message, before=place.response.message, where=where(self.session)),
-            since=place.before.t, values=expected(place, ev),
-        )  # fmt: skip
+        detail = detail.format(now=ev.message, before=place.response.message, where=where(self.session))
+        if self.meta.effect == "stops-charging":
+            self.hold(ev, evidence(place, ev), detail, since=place.before.t, values=expected(place, ev))
+        else:
+            self.fire(evidence(place, ev), detail, since=place.before.t, values=expected(place, ev))
 
 
 @register

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -128,7 +129,7 @@ class LimitsInconsistent(Check):
 
 
 @register
-class NegativeLimit(Check):
+class NegativeLimit(Asked):
     """Only bidirectional ISO 15118-20 knows negative power."""
 
     meta = Meta(
@@ -158,7 +159,7 @@ class NegativeLimit(Check):
         for name in ("EVMaximumCurrentLimit", "EVMaximumVoltageLimit", "EVMaximumPowerLimit"):
             number = physical(node.get(name))
             if number is not None and number < 0:
-                self.fire(ev, f"{name} is {number:g}.", key=name, values={name: quantity(number, "", 0, "<")})
+                self.hold(ev, ev, f"{name} is {number:g}.", key=name, values={name: quantity(number, "", 0, "<")})
         self.evaluated()
 
 
