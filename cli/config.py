@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import fnmatch
 import pathlib
 
+from plugtap.checks.catalogue import load
 from plugtap.config.errors import ConfigError
 from plugtap.config.load import default_toml, parse_settings
 from plugtap.config.settings import Settings
@@ -34,7 +37,21 @@ def load_file(path: str) -> Settings:
         raise ConfigError("", f"{path} can't be read: {error.strerror}", remedy) from None
     except UnicodeDecodeError as error:
         raise ConfigError("", f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    return parse_settings(text)
+    settings = parse_settings(text)
+    _known_checks(settings)
+    return settings
+
+
+def _known_checks(settings: Settings) -> None:
+    """Checks that are set must be there: a misspelt one would do nothing, silently. Raises ConfigError."""
+    known = sorted(load())
+    named = [(f"analysis.checks.{name}", name) for name in settings.analysis.checks]
+    named += [(f"tap.{tap}.checks.{name}", name) for tap, own in settings.tap.items() for name in own.checks]
+    for key, name in named:
+        if not fnmatch.filter(known, name):
+            near = difflib.get_close_matches(name, known, 1)
+            remedy = f"did you mean {near[0]}?" if near else "`plugtap checks` lists them; families are written time-*"
+            raise ConfigError(key, "there is no such check", remedy)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,9 +14,7 @@ NAME_RULE = "1 to 32 of a-z, 0-9 and -"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description=NAME_RULE)]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port number, 1 to 65535")]
-Mac = Annotated[
-    str, Meta(pattern="^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$", description='a MAC address like "02:00:00:12:34:56"')
-]
+Mac = Annotated[str, Meta(pattern="^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$", description='a MAC address like "02:00:00:12:34:56"')]
 Seconds = Annotated[float, Meta(ge=0, description="seconds, 0 or more")]
 PositiveSeconds = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
 Megabytes = Annotated[int, Meta(ge=1, description="megabytes (1,000,000 bytes), 1 or more")]
@@ -74,9 +72,7 @@ class Mqtt(Section, frozen=True):
     host: Annotated[Text, Meta(description="the broker's host name or address")] = "localhost"
     port: Port = 1883
     protocol: Annotated[Literal["3.1.1", "5"], Meta(description='"3.1.1" or "5"')] = "3.1.1"
-    base: Annotated[
-        str, Meta(pattern="^[^+#]*$", description='a topic without + and #, or "" for plugtap/<site.name>')
-    ] = ""
+    base: Annotated[str, Meta(pattern="^[^+#]*$", description='a topic without + and #, or "" for plugtap/<site.name>')] = ""
     client_id: Annotated[str, Meta(max_length=23, description='up to 23 letters, or "" for plugtap-<site.name>')] = ""
     username: str = ""
     password_file: Annotated[str, Meta(description="the path of a file whose first line is the password")] = ""
@@ -95,18 +91,14 @@ class Metrics(Section, frozen=True):
     """The HTTP endpoint Prometheus scrapes."""
 
     enabled: Annotated[bool, Meta(description="true or false")] = True
-    listen: Annotated[Text, Meta(description='an address to listen on, "127.0.0.1" for this machine only')] = (
-        "127.0.0.1"
-    )
+    listen: Annotated[Text, Meta(description='an address to listen on, "127.0.0.1" for this machine only')] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="a port number, 1 to 65535; 0 takes a free one")] = 9751
 
 
 class Log(Section, frozen=True):
     """The log on standard error, and the JSON lines of sessions and findings."""
 
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description='"debug", "info", "warning" or "error"')
-    ] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description='"debug", "info", "warning" or "error"')] = "info"
     findings: Annotated[str, Meta(description='a path, or "" for findings.jsonl in site.state')] = ""
     findings_megabytes: Megabytes = 16
     findings_files: Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")] = 4
@@ -126,9 +118,7 @@ PilotFormat = Annotated[Literal["auto", "cpf1", "text"], Meta(description='"auto
 class InterfaceCapture(Section, frozen=True, tag="interface", tag_field="type"):
     """A network interface of this machine, by AF_PACKET."""
 
-    interface: Annotated[
-        str, Meta(pattern="^[^/\\s]{1,15}$", description="the name of a network interface, as `ip link` shows it")
-    ]
+    interface: Annotated[str, Meta(pattern="^[^/\\s]{1,15}$", description="the name of a network interface, as `ip link` shows it")]
     filter: Filter = "ccs"
     promiscuous: Annotated[bool, Meta(description="true or false")] = True
     buffer_megabytes: Megabytes = 4

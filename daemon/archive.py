@@ -139,7 +139,7 @@ class TapArchive:
                 numbered, chunk = self._encoder.encode(item)
             except ValueError as error:
                 self.counters["refused"] += 1
-                log.error("item refused tap=%s reason=%r item=%.200r", self.tap, str(error), item)
+                log.error("item refused tap=%s kind=%s reason=%r", self.tap, type(item).__name__, str(error))
                 continue
             done.append(numbered)
             chunks.append(chunk)

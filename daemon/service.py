@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -42,6 +42,7 @@ log = logging.getLogger("plugtap")
 
 STOP_SECONDS = 5.0  # from SIGTERM to the end
 SINK_SECONDS = 2.0  # of which the broker may have
+SINK_PAUSE_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 
 
@@ -73,6 +74,17 @@ def redaction_key(path: str) -> bytes:
     except (OSError, ValueError) as error:
         remedy = "it holds hexadecimal digits; remove it, and a new one is made"
         raise ConfigError("privacy.key_file", f'"{path}" can\'t be used: {error}', remedy) from None
+
+
+async def _supervised(run: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run a sink until it ends by itself; a mistake of ours in it is logged, and it begins again. Listening goes on."""
+    while True:
+        try:
+            await run()
+            return
+        except Exception:
+            log.exception("a sink failed name=%s", name)
+            await asyncio.sleep(SINK_PAUSE_SECONDS)
 
 
 class Service:
@@ -161,10 +173,10 @@ class Service:
             loop.add_signal_handler(number, self.stop)
         sinks: list[asyncio.Task[None]] = []
         try:
-            sinks.append(asyncio.create_task(self._findings.run(), name="findings"))
+            sinks.append(asyncio.create_task(_supervised(self._findings.run, "findings"), name="findings"))
             if self._mqtt is not None:
-                sinks.append(asyncio.create_task(self._mqtt.run(), name="mqtt"))
-            await self._run_taps(sinks)
+                sinks.append(asyncio.create_task(_supervised(self._mqtt.run, "mqtt"), name="mqtt"))
+            await self._run_taps()
             await self._close_sinks(sinks)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -189,11 +201,11 @@ class Service:
         self.notifier.send(STOPPING="1", STATUS="stopping")
         self._stop.set()
 
-    async def _run_taps(self, sinks: Sequence[asyncio.Task[None]]) -> None:
+    async def _run_taps(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 taps = [group.create_task(tap.run(), name=f"tap-{tap.name}") for tap in self.taps]
-                looking = group.create_task(self._look(sinks), name="health")
+                looking = group.create_task(self._look(), name="health")
                 waiting = group.create_task(self._stop.wait(), name="stop")
                 self.notifier.send(READY="1", STATUS=f"listening to {', '.join(self.settings.tap)}")
                 log.info("started version=%s taps=%s", __version__, ",".join(self.settings.tap))
@@ -237,16 +249,13 @@ class Service:
 
     # -- health ------------------------------------------------------------------------------------------------------
 
-    async def _look(self, sinks: Sequence[asyncio.Task[None]]) -> None:
+    async def _look(self) -> None:
         """Watchdog and health."""
         told = 0.0
         fed = 0.0
         status: list[Any] = []
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for task in sinks:
-                if task.done():
-                    task.result()  # a sink that ends by itself is a mistake of ours: end loudly, systemd starts again
             now = time.monotonic()
             if self.notifier.watchdog and now - fed >= self.notifier.watchdog / 3:
                 if not any(health.stuck(tap) for tap in self.taps):
@@ -255,7 +264,10 @@ class Service:
             changed = [(tap.archive.problem, *(source.up for source in tap.sources)) for tap in self.taps]
             if changed != status or now - told >= self.settings.mqtt.health_seconds:
                 status, told = changed, now
-                await self._tell_health()
+                try:
+                    await self._tell_health()
+                except Exception:
+                    log.exception("health can't be told")
 
     async def _tell_health(self) -> None:
         now = wall_clock()

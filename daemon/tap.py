@@ -36,6 +36,7 @@ LOOK_SECONDS = 1.0  # at the latest after this the pipeline looks around (heartb
 BUSY_SECONDS = 0.005
 CLOCK_JUMP_NS = SECOND // 2
 DRAIN_SECONDS = 1.5
+FEW = (1, 10, 100, 1000, 10_000)  # of many failures alike these are logged
 
 Publish = Callable[[str, str, Sequence[Output]], None]  # tap, archive id, outputs
 
@@ -43,7 +44,8 @@ Publish = Callable[[str, str, Sequence[Output]], None]  # tap, archive id, outpu
 class TapPipeline:
     """Runs one tap until told to stop, or until all its sources have ended.
 
-    counters: items, ticks, errors (an Analysis that raised), overloads. `analysis_ns`: time spent in Analysis.
+    counters: items, ticks, errors (an Analysis that raised), publish_errors, overloads. `analysis_ns`: time spent in
+    Analysis.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class TapPipeline:
             left.outputs += left.analysis.finish()
             await self.archive.complete(path, left.size, recovery.results(left.analysis))
             log.info("completed path=%s packets=%d", path, left.next_number - 1)
-            self._publish(self.name, left.stem, left.outputs)
+            self._tell(left.stem, left.outputs)
         await self.archive.begin()
 
     def _heartbeat(self) -> None:
@@ -188,7 +190,7 @@ class TapPipeline:
         except Exception:
             # A mistake of ours: the evidence is on disk, and the next item may well be fine.
             self.counters["errors"] += 1
-            if self.counters["errors"] in (1, 10, 100) or self.counters["errors"] % 1000 == 0:
+            if self.counters["errors"] in FEW:
                 log.exception("analysis failed tap=%s times=%d", self.name, self.counters["errors"])
             return
         finally:
@@ -205,7 +207,16 @@ class TapPipeline:
                     self.open_sessions.add(output.id)
                 else:
                     self.open_sessions.discard(output.id)
-        self._publish(self.name, self.archive.stem, outputs)
+        self._tell(self.archive.stem, outputs)
+
+    def _tell(self, archive: str, outputs: Sequence[Output]) -> None:
+        """Hand outputs to the sinks; what goes wrong there is no reason to stop listening."""
+        try:
+            self._publish(self.name, archive, outputs)
+        except Exception:
+            self.counters["publish_errors"] += 1
+            if self.counters["publish_errors"] in FEW:
+                log.exception("publishing failed tap=%s times=%d", self.name, self.counters["publish_errors"])
 
     def _watch_clock(self, items: list[SourceItem]) -> None:
         """A step of the wall clock is told to Analysis by an event before the items at hand."""

@@ -34,3 +34,21 @@ def test_missing_file_and_bad_encoding(tmp_path: pathlib.Path, capsys: pytest.Ca
     (tmp_path / "latin.toml").write_bytes(b"# \xff")
     assert main(["config", "check", str(tmp_path / "latin.toml")]) == 2
     assert "UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("time-precharge", 0, "is fine"),
+        ("time-*", 0, "is fine"),
+        ("time-prechrge", 2, "did you mean time-precharge?"),
+        ("zzz", 2, "`plugtap checks`"),
+    ],
+)
+def test_checks_that_are_set_must_be_there(name: str, code: int, said: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plugtap.toml"
+    for section in (f'[analysis.checks."{name}"]', f'[tap.garage.checks."{name}"]'):
+        file.write_text(default_toml() + f"\n{section}\nenabled = false\n")
+        assert main(["config", "check", str(file)]) == code
+        out = capsys.readouterr()
+        assert said in out.out + out.err

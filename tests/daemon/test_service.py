@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from plugtap.config.errors import ConfigError
 from plugtap.config.load import parse_settings
 from plugtap.config.settings import Mqtt, Settings
+from plugtap.daemon import service
 from plugtap.daemon.mqtt import Publisher, read_password, tls_context
 from plugtap.daemon.outbox import Outbox
 from plugtap.daemon.service import Service, redaction_key
@@ -175,3 +176,17 @@ async def test_publisher_bounds(tmp_path: pathlib.Path, monkeypatch: pytest.Monk
     (message,) = await box.first(5)
     assert message.topic == "base/t"
     await box.close()
+
+
+async def test_a_sink_that_fails_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugtap.daemon.service.SINK_PAUSE_SECONDS", 0.01)
+    attempts = 0
+
+    async def sink() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise RuntimeError("a mistake of ours")
+
+    await service._supervised(sink, "sink")
+    assert attempts == 3

@@ -312,3 +312,17 @@ async def test_without_an_archive_the_rest_works(tmp_path: pathlib.Path) -> None
     await rig.until(lambda: any(s["state"] == "closed" for s in rig.live().values()), "a session")
     await rig.stop()
     assert rig.files() == []
+
+
+async def test_sinks_that_fail_do_not_stop_listening(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path)
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("a mistake in a sink")
+
+    monkeypatch.setattr(rig.tap, "_publish", broken)
+    rig.start()
+    await rig.play(good()[:40])
+    await rig.until(lambda: rig.tap.counters["items"] == 40, "all items")
+    await rig.stop()
+    assert rig.tap.counters["publish_errors"] > 0 and rig.tap.counters["errors"] == 0
