@@ -18,6 +18,7 @@ from plugtap.sessions.tables import (
 from plugtap.sessions.values import dig, physical
 
 PROTOCOL_OF_NAMESPACE = dict(NAMESPACES)
+PILOT_GRACE_NS = 1_000_000_000
 MAX_STEP_S = 5.0  # energy is not integrated over longer holes in the loop
 
 
@@ -124,6 +125,9 @@ def _power_delivery(session: Session, body: dict[str, Any], said: Said) -> None:
     if delivery_kind(body) in ("Stop", "Standby"):
         session.delivering = False
         session.delivery_stopped = said
+        if session.cp_lost is not None and session.cp_lost[0].startswith("B") and said.t - session.cp_lost[1] < PILOT_GRACE_NS:
+            # The pilot's clock and the frames' are two: an edge just before the stop is the stop.
+            session.cp_lost = None
         session.stop_asked = session.stop_asked or said
         session.stop_asked_by = session.stop_asked_by or "EVCC"
     else:
