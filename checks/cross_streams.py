@@ -348,6 +348,7 @@ class AuthorizationLoop(Check):
         cause="Nobody authorised, or the EVSE's backend does not answer.",
         fix="Ask whether somebody paid or showed a card; check the EVSE's connection to its backend.",
         refs=("V2G2-854", "V2G20-2230"),
+        gap="proceed",
         certainty="likely",
         limits=AUTHORIZATION,
         uec="AuthorizationTimeoutUser",

@@ -237,8 +237,9 @@ class RaDhcp(Check):
     @on(Neighbor)
     def neighbor(self, ev: Neighbor) -> None:
         self.arm()
-        if ev.kind == "RA":
-            self.fire(ev, f"A router advertisement of {mac(ev.src_mac)}.", key="RA", side=_side_of(self, ev.src_mac))
+        side = _side_of(self, ev.src_mac)
+        if ev.kind == "RA" and side is not None:
+            self.fire(ev, f"A router advertisement of {mac(ev.src_mac)}.", key="RA", side=side)
 
     @on(OtherTraffic)
     def other(self, ev: OtherTraffic) -> None:

@@ -9,6 +9,7 @@ from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import SECOND, ns, seconds, slac
 from plugtap.checks.slac_match import talks
+from plugtap.checks.tcp_connection import sender
 from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp, Tcp, V2gMessage
 from plugtap.protocols.slac import CmSlacParmReq
 from plugtap.sessions.notices import NewAttempt, SessionEnded
@@ -76,10 +77,10 @@ class _Dialogue(Check):
     @on(Tcp)
     def segment(self, ev: Tcp) -> None:
         self.last = ev
+        if ev.kind == "data" or (self.repeats and ev.from_a != self.repeats[0].from_a):
+            self.repeats = []  # the peer is there, whatever it says
         if ev.kind == "retransmission":
             self.repeats = [*self.repeats[-KEPT:], ev]
-        elif ev.kind == "data":
-            self.repeats = []
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
@@ -132,17 +133,23 @@ class LinkLost(_Dialogue):
 
     meta = Meta(
         id="slac-link-lost",
-        title="The power line link was lost during the session",
+        title="The peer vanished: link lost or switched off",
         severity="warning",
         class_="timeout",
         effect="stops-charging",
-        side="line",
+        side="unknown",
         trigger=(
             "a session that was set up and not stopped ends in {vain_repeats} or more repeats of a TCP segment "
             "without any data in return, then silence or SLAC again"
         ),
-        cause=("The power line signal collapsed: disturbance from the power stage, a loose contact, or the plug was pulled and inserted."),
-        fix=("Compare the moment with the current ramp; check the connector, shield and PLC coupling; look at the attenuation of both SLAC runs."),
+        cause=(
+            "The power line signal collapsed (disturbance from the power stage, a loose contact, the plug pulled), "
+            "or the peer's modem or controller was switched off."
+        ),
+        fix=(
+            "Look whether the EVSE switched itself off at that moment (its log, the pilot); else compare it with the "
+            "current ramp, check connector, shield and PLC coupling."
+        ),
         refs=("ISO 15118-3 (TT_link_status_response 5 s)",),
         certainty="likely",
         limits=slac("vain_repeats"),
@@ -160,7 +167,8 @@ class LinkLost(_Dialogue):
             first, last = self.repeats[0], self.repeats[-1]
             self.fire(
                 self.repeats,
-                f"The last segment was sent again {len(self.repeats)} times within {seconds(last.t - first.t):.1f} s without an answer, then silence.",
+                f"The {sender(self.session, first)} sent its last segment {len(self.repeats)} times more within {seconds(last.t - first.t):.1f} s; "
+                "its peer did not even acknowledge it, then silence.",
                 values={"repeats": Value(len(self.repeats), "", self.limit("vain_repeats"), ">=")},
                 since=first.t,
                 t=last.t,

@@ -78,7 +78,9 @@ class SynRst(Check):
         syn, self.syn = self.syn, None
         self.refused = [*self.refused[-KEPT:], ev]
         if syn is not None:
-            self.fire([syn, ev], f"SYN to port {syn.b.port} was answered by {by}.", values={"port": Value(syn.b.port)}, effect="degrades")
+            self.fire(
+                [syn, ev], f"SYN to port {syn.b.port} was answered by {by}.", values={"port": Value(syn.b.port)}, effect="degrades", since=syn.t
+            )
 
     @on(SessionClosing)
     def closing(self, ev: SessionClosing) -> None:

@@ -111,7 +111,7 @@ class RtoVsMsgTimeout(Check):
     def exchange(self, ev: Exchange) -> None:
         self.arm()
         last = self.last
-        if last is not None and ev.request.t < last.t <= ev.t and ev.latency > ns(self.limit("rto")) and not ev.late:
+        if last is not None and ev.request.t < last.t <= ev.t and ev.latency > ns(self.limit("rto")):
             self.fire(
                 [ev.request, last, ev.response],
                 f"{ev.name} took {1000 * seconds(ev.latency):.0f} ms, with a retransmission by the {sender(self.session, last)}.",

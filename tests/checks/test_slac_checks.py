@@ -446,7 +446,7 @@ CASES = book(
         "info",
     ),
     Case("slac-in-matched", mid_session, ("CurrentDemandRes", 3), "EVCC", "3.0 s after", {"pause": 3.0}, ("CM_SLAC_PARM.REQ",)),
-    Case("slac-link-lost", line_gone, ("CurrentDemandReq", 5), "line", "sent again 3 times", {"repeats": 3}, ("retransmission",)),
+    Case("slac-link-lost", line_gone, ("CurrentDemandReq", 5), "unknown", "3 times more", {"repeats": 3}, ("retransmission",)),
     Case(
         "slac-duration",
         lambda: lab().delay("CM_SLAC_MATCH.REQ", 0, 11.0),
