@@ -19,7 +19,7 @@ def _encrypted(s: Session) -> bool:
 def _blind(s: Session) -> bool:
     # Silence is proof only where both sides were heard: of SLAC until the match, of the unicast dialogue after it. After the match the
     # EV's SDP request is multicast: a tap that heard both sides of SLAC would have heard it.
-    if s.ended is None or s.ended.how not in ("silence", "new-slac") or s.sees("unicast-both"):
+    if s.ended is None or s.ended.how not in ("silence", "new-slac") or s.sees("unicast-both") or s.sees("host"):
         return False
     return not s.sees("slac-both") or s.reached_at_least("sdp")
 

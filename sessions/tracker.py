@@ -71,6 +71,7 @@ class SessionTracker:
         self._by_ev: dict[bytes, Session] = {}
         self._by_stream: dict[int, Session] = {}
         self._resumable: dict[str, str] = {}  # SessionID -> id of the session that paused (or ended) with it
+        self._ids_used: dict[str, str] = {}  # SessionID -> the last session that had it
         self._own_seccs: set[bytes] = {_mac(m) for m in settings.own_macs}
         self._configured = bool(settings.own_macs)
         self._plug: str | None = None
@@ -325,6 +326,8 @@ class SessionTracker:
     def _neighbor(self, ev: Neighbor | IcmpError) -> None:
         session = self._of_mac(ev.src_mac, ev.dst_mac)
         if session is None:
+            for bystander in list(self.open.values()):
+                self._notify(bystander, ev)  # a third station on the link: it may want an address of the pair
             return
         self._touch(session, ev)
         if ev.dst_mac[:1] and ev.dst_mac[0] & 1:
@@ -501,7 +504,19 @@ class SessionTracker:
             latency=max(0, ev.first_t - request.t), late=session.gap_since(request.t),
         )  # fmt: skip
 
+    def _note_id(self, session: Session) -> None:
+        """Remember who had this SessionID, and that somebody had it before."""
+        if session.session_id is None:
+            return
+        before = self._ids_used.get(session.session_id)
+        session.id_before = before if before != session.id else session.id_before
+        if before is None and len(self._ids_used) >= MAX_REMEMBERED:
+            del self._ids_used[next(iter(self._ids_used))]
+        self._ids_used[session.session_id] = session.id
+
     def _progress(self, session: Session, ev: V2gMessage) -> None:
+        if ev.message == "SessionSetupRes":
+            self._note_id(session)
         if ev.message == "supportedAppProtocolRes" and not v2g_facts.failed(v2g_facts.response_code(ev)):
             self._enter(session, "negotiated", ev)
         elif ev.message == "SessionSetupRes" and v2g_facts.response_code(ev) == "OK_OldSessionJoined" and session.session_id:
