@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from plugtap.protocols.errors import DecodeError
+from plugtap.protocols.exi import variants
 from plugtap.protocols.exi.result import Content, Decoded
 from plugtap.protocols.exi.tables import grammar, loaded
 
@@ -22,10 +26,35 @@ def decode_message(
 ) -> Decoded:
     """Decodes one EXI document (a V2GTP payload) of the schema set `schema`, one of `SCHEMAS`.
 
+    iso20acdp and iso20wpt are also tried in the order of libcbv2g, see `variants`; `Decoded.variant` says so.
     Raises DecodeError (layer ``exi``, offset in bits, `path` of the elements entered, `partial` content), and
     ValueError for an unknown schema. Source: EXI 1.0 as profiled in ISO 15118-2 7.9.1 and ISO 15118-20 7.9.
     """
+    if schema in variants.SCHEMAS:
+        return _either(schema, data, max_depth, max_entries)
     decoded: Decoded = (loaded.get(schema) or grammar(schema)).decode(data, max_depth, max_entries)
+    return decoded
+
+
+def _either(schema: str, data: bytes, max_depth: int, max_entries: int) -> Decoded:
+    """Decodes by the standard; where that fails or leaves bytes over, by libcbv2g's grammar if that leaves none."""
+    failure: DecodeError | None = None
+    decoded: Decoded | None = None
+    try:
+        decoded = grammar(schema).decode(data, max_depth, max_entries)
+        if not decoded.trailing:
+            return decoded
+    except DecodeError as error:
+        failure = error
+    try:
+        foreign: Decoded | None = grammar(schema, variants.LIBCBV2G).decode(data, max_depth, max_entries)
+    except DecodeError:
+        foreign = None
+    if foreign is not None and not foreign.trailing:
+        return msgspec.structs.replace(foreign, variant=variants.LIBCBV2G)
+    if decoded is None:
+        assert failure is not None
+        raise failure
     return decoded
 
 

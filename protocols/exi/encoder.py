@@ -30,11 +30,16 @@ def encode(schema: str, content: dict[str, Any]) -> bytes:
     Integers may also be strings of digits, booleans ``"true"`` and ``"false"``; a list of one entry may be given
     without the list. Raises EncodeError where the content does not fit the schema, ValueError for an unknown schema.
     """
-    roots = grammar(schema).documents
+    return encode_with(grammar(schema), content)
+
+
+def encode_with(rules: Any, content: dict[str, Any]) -> bytes:
+    """`encode` with a loaded grammar, which may be that of a variant."""
+    roots = rules.documents
     writer = _Writer()
     writer.bits(0x80, 8)
     index = _root(roots, content)
-    writer.bits(index, len(roots).bit_length())
+    writer.bits(index, rules.width)
     _root_content(writer, roots[index], content)
     return writer.finish()
 

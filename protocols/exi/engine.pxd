@@ -6,7 +6,7 @@ cimport cython
 cdef int FIRST, START, CONTENT
 cdef int EE, CH_UNTYPED, CH, AT, SE_COMPLEX, SE_ANY, AT_ANY, SE_SIMPLE, SE_FIXED, SE_NUMBER, UNUSUAL
 cdef int ENUM, BOOLEAN, NBIT, UINT, INT, HEX, BASE64, STRING
-cdef int MAX_GROUPS, EASY, TABLE_WIDTH, USUAL_DEPTH
+cdef int MAX_NOTES, MAX_GROUPS, GLOBAL, EASY, TABLE_WIDTH, USUAL_DEPTH
 cdef object MISS
 cdef State CLOSED
 cdef Production ESCAPE
@@ -53,7 +53,8 @@ cdef class Reader:
     cdef unsigned long long acc
     cdef public str key
     cdef public int max_depth, max_entries, entries, depth
-    cdef public list notes, literals, outs, opened
+    cdef public list notes, outs, opened
+    cdef public dict literals
 
     @cython.locals(pos=Py_ssize_t, start=Py_ssize_t, size=Py_ssize_t, i=Py_ssize_t, word="unsigned long long")
     cdef Py_ssize_t refill(self, Py_ssize_t left, int width) except? -1
@@ -73,14 +74,14 @@ cdef class Reader:
     @cython.locals(pos=Py_ssize_t)
     cdef Py_ssize_t skip(self, Py_ssize_t count) except -1
     @cython.locals(
-        start=Py_ssize_t, shift=int, i=Py_ssize_t, byte="unsigned int", target="unsigned char *"
+        start=Py_ssize_t, shift=int, i=Py_ssize_t, byte="unsigned int", target="unsigned char *", text=str
     )
     cdef str hexadecimal(self, Py_ssize_t count)
     @cython.locals(start=Py_ssize_t, length=Py_ssize_t, text=str)
     cdef str string(self, int slot)
     @cython.locals(begin=Py_ssize_t, at=Py_ssize_t, raw=bytes)
     cdef str characters(self, Py_ssize_t count)
-    @cython.locals(index=Py_ssize_t, width=int)
+    @cython.locals(index=Py_ssize_t, width=int, found=list)
     cdef str hit(self, Py_ssize_t where, int slot, Py_ssize_t start)
     @cython.locals(kind=int, size=Py_ssize_t, raw=bytes, text=str)
     cdef object read_value(self, Value v, int slot)

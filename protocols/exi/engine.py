@@ -72,10 +72,12 @@ VALUE_KINDS = {
 }
 
 WINDOW = 32  # bytes of the plain build's window
+MAX_NOTES = 30
 MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
 DIGITS = b"0123456789ABCDEF"
 TABLE_WIDTH = 8  # bits of a value that is looked up together with the codes around it
 USUAL_DEPTH = 8  # open elements that there is room for from the start
+GLOBAL = -2  # the slot of the global string partition
 MISS = object()
 EASY = 1 << 14  # integers of up to two groups are below this
 
@@ -277,7 +279,7 @@ class Reader:
         self.max_entries = max_entries
         self.entries = 0
         self.notes: list[str] | None = None
-        self.literals: list[tuple[int, str]] | None = None
+        self.literals: dict[int, list[str]] | None = None
         # The open elements: what was read of them so far, and how they were read.
         self.outs: list[Any] = [None] * USUAL_DEPTH
         self.opened: list[Any] = [None] * USUAL_DEPTH
@@ -327,7 +329,10 @@ class Reader:
     def note(self, text: str) -> None:
         if self.notes is None:
             self.notes = []
-        self.notes.append(text)
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(text)
+        elif len(self.notes) == MAX_NOTES:
+            self.notes.append("more notes are left out")
 
     def unsigned(self) -> Any:
         """Unsigned Integer (EXI 7.1.6): groups of 7 bits, least significant first, high bit: more follow."""
@@ -398,12 +403,13 @@ class Reader:
             start = self.skip(count)
             shift = start & 7
             start >>= 3
-            target = self.scratch
+            target: Any = self.scratch
             for i in range(count):
                 byte = (self.buffer[start + i] << shift | self.buffer[start + i + 1] >> (8 - shift)) & 255
                 target[2 * i] = DIGITS[byte >> 4]
                 target[2 * i + 1] = DIGITS[byte & 15]
-            return target[: 2 * count].decode("ascii")
+            text: str = target[: 2 * count].decode("ascii")
+            return text
         return self.octets(count).hex().upper()
 
     # -- values --------------------------------------------------------------------------------------------------
@@ -420,8 +426,9 @@ class Reader:
         if not text.isprintable():
             self.note(f"{self.key}: unprintable characters")
         if self.literals is None:
-            self.literals = []
-        self.literals.append((slot, text))
+            self.literals = {}
+        self.literals.setdefault(slot, []).append(text)
+        self.literals.setdefault(GLOBAL, []).append(text)
         return text
 
     def characters(self, count: int) -> str:
@@ -444,7 +451,7 @@ class Reader:
 
     def hit(self, where: int, slot: int, start: int) -> str:
         """A string seen before: `where` 0 is the partition of the same element or attribute, 1 the global one."""
-        found = [text for owner, text in self.literals or () if where == 1 or owner == slot]
+        found: list[str] = (self.literals or {}).get(GLOBAL if where == 1 else slot, [])
         if not found:
             self.fail(start, "a string-table hit in an empty partition")
         width = (len(found) - 1).bit_length()
@@ -762,7 +769,7 @@ class Grammar:
         message = p.key
         if message == "V2G_Message" and self.wrapped:
             message = None
-            for message in content["V2G_Message"]["Body"]:
+            for message in content["V2G_Message"].get("Body", ()):
                 break
         elif not p.many:
             reader.note(f"root element {message} is not a message")

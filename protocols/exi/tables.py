@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from plugtap.protocols.exi import build
+from plugtap.protocols.exi import build, variants
 from plugtap.protocols.exi import engine as codes
 
 SCHEMAS = ("sap", "din", "iso2", "iso20cm", "iso20ac", "iso20dc", "iso20acdp", "iso20wpt")
@@ -106,19 +106,21 @@ class Table:
         return p
 
 
-def load(schema: str, engine: Any) -> Any:
+def load(schema: str, engine: Any, variant: str = "") -> Any:
     """The grammar of a set, linked for `engine`. Raises ValueError for a set that does not exist."""
     if schema not in FRAGMENT_SCHEMAS:
         raise ValueError(f"unknown schema {schema!r}: one of {', '.join(FRAGMENT_SCHEMAS)}")
-    return Table(read(schema), engine).grammar
+    raw = read(schema)
+    return Table(variants.libcbv2g(raw) if variant else raw, engine).grammar
 
 
 loaded: dict[str, Any] = {}
-"""The grammars that have been used, by schema."""
+"""The grammars that have been used, by schema; those of a variant by schema, slash, variant."""
 
 
-def grammar(schema: str) -> Any:
+def grammar(schema: str, variant: str = "") -> Any:
     """The grammar of a set, linked for the build in use. Raises ValueError for a set that does not exist."""
-    if schema not in loaded:
-        loaded[schema] = load(schema, build.engine())
-    return loaded[schema]
+    key = f"{schema}/{variant}" if variant else schema
+    if key not in loaded:
+        loaded[key] = load(schema, build.engine(), variant)
+    return loaded[key]
