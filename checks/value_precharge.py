@@ -28,12 +28,12 @@ class PreChargeDelta(Check):
         effect="stops-charging",
         side="SECC",
         certainty="likely",
-        trigger="at PowerDeliveryReq(Start) EVSEPresentVoltage and EVTargetVoltage of the last PreCharge differ by more than {precharge_delta}",
+        trigger="at PowerDeliveryReq(Start) EVSEPresentVoltage and EVTargetVoltage of the last PreCharge differ by more than {precharge_delta}; information from {precharge_delta_seen} on",
         cause="The EVSE overshoots or does not follow the target, one of the two measures wrongly, or the EV does not wait.",
         fix="Compare the reported voltage with the real one at the outlet; check the EVSE's regulation without load; EV: wait for the voltage.",
         refs=("IEC 61851-23 CC.5.2", "ISO 15118-2 8.7.4"),
         modes=("dc",),
-        limits=limits("precharge_delta"),
+        limits=limits("precharge_delta", "precharge_delta_seen"),
         uec="V2GParameterOutOfRange",
         mrec="CX012",
         priority=46,
@@ -63,15 +63,19 @@ class PreChargeDelta(Check):
             return
         self.arm()
         limit, difference = self.limit("precharge_delta"), volts - target
-        if abs(difference) <= limit:
+        allowed = abs(difference) <= limit
+        if allowed and abs(difference) <= self.limit("precharge_delta_seen"):
             self.evaluated()
             return
         over = difference > 0
         text = f"PowerDelivery was started at {volts:.1f} V for a target of {target:.1f} V: {abs(difference):.0f} V too {'high' if over else 'low'}."
-        if not over:
+        if allowed:
+            text += f" The standard allows {limit:g} V."
+        elif not over:
             text += " The EV did not wait for the voltage."
         self.fire(
             [asked, told, ev], text, side="SECC" if over else "EVCC", since=asked.t,
+            severity="info" if allowed else None, effect="none" if allowed else None,
             values={"difference": quantity(abs(difference), "V", limit, ">"), "EVSEPresentVoltage": quantity(volts, "V"), "EVTargetVoltage": quantity(target, "V")},
         )  # fmt: skip
 

@@ -130,6 +130,7 @@ class Session:
         self.energy: str | None = None
         self.payment: str | None = None
         self.session_id: str | None = None  # header SessionID the SECC assigned
+        self.id_before: str | None = None  # the session of this tap that had the same SessionID before
         self.sap_offer: list[dict[str, Any]] = []
         self.sap_code: str | None = None
         # progress
