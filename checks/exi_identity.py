@@ -38,6 +38,7 @@ class EvseidFormat(Check):
         fix="Set the EVSEID the operator has registered.",
         refs=("ISO 15118-2 Annex H", "DIN SPEC 70121 Table 30"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="EVSEID 'DE*PNX*123' without E.",
     )
 
@@ -80,6 +81,7 @@ class EvccidLength(Check):
         refs=("ISO 15118-2 8.4.3.2",),
         protocols=("din", "iso2"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="SessionSetupReq with an empty EVCCID.",
     )
 
@@ -113,6 +115,7 @@ class EmaidSyntax(Check):
         refs=("ISO 15118-2 Annex H",),
         protocols=("iso2",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="eMAID of 10 characters.",
     )
 
@@ -145,6 +148,7 @@ class VendorNamespace(Check):
         cause="The EV's maker has a protocol of its own.",
         fix="Nothing.",
         refs=(),
+        gap="proceed",
         example="urn:tesla:din:2018:MsgDef at priority 3.",
     )
 

@@ -29,6 +29,7 @@ class DecodeFailed(Check):
         refs=("ISO 15118-2 7.9",),
         uec="EXIDecodingError",
         priority=32,
+        gap="proceed",
         example="DIN was negotiated, the payload breaks off in V2G_Message/Body/PreChargeReq.",
     )
 
@@ -64,6 +65,7 @@ class HeaderOptions(Check):
         refs=("V2G2-099", "V2G2-600"),
         uec="EXIDecodingError",
         priority=31,
+        gap="proceed",
         example="The payload begins with 24 45 58 49 ($EXI).",
     )
 
@@ -95,6 +97,7 @@ class SchemaViolation(Check):
         fix="Correct the named value; a strict receiver refuses the message.",
         refs=("ISO 15118-2 Annex C", "ISO 15118-2 Table 68"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="MeterID of 40 characters, 32 allowed.",
     )
 
@@ -129,6 +132,7 @@ class TrailingBytes(Check):
         refs=("ISO 15118-2 7.8.3",),
         confidence="unconfirmed",
         uec="V2GTPPayloadLengthInvalid",
+        gap="proceed",
         example="ContractAuthenticationReq with one more byte 0x00.",
     )
 

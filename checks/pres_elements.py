@@ -78,6 +78,7 @@ class EvParameter(_Presence):
         protocols=("din", "iso2"),
         uec="V2GParameterNotAllowed",
         priority=38,
+        gap="proceed",
         example="DC_extended is requested, AC_EVChargeParameter comes.",
     )
 
@@ -104,6 +105,7 @@ class EvseParameter(_Presence):
         protocols=("din", "iso2"),
         uec="V2GParameterNotAllowed",
         priority=38,
+        gap="proceed",
         example="ChargeParameterDiscoveryRes Finished without DC_EVSEChargeParameter.",
     )
 
@@ -130,6 +132,7 @@ class ScheduleMissing(_Presence):
         protocols=("din", "iso2"),
         uec="V2GParameterNotAllowed",
         priority=39,
+        gap="proceed",
         example="ChargeParameterDiscoveryRes Finished, no SAScheduleList.",
     )
 
@@ -156,6 +159,7 @@ class ProfileMissing(_Presence):
         protocols=("iso2",),
         modes=("ac",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="PowerDeliveryReq Start with SAScheduleTupleID 1 and nothing else.",
     )
 
@@ -182,6 +186,7 @@ class IsolationStatusMissing(_Presence):
         protocols=("din", "iso2"),
         modes=("dc",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="CableCheckRes whose DC_EVSEStatus has no EVSEIsolationStatus.",
     )
 
@@ -213,6 +218,7 @@ class LoopLimitsMissing(_Presence):
         protocols=("din", "iso2"),
         modes=("dc",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="CurrentDemandReq with targets only.",
     )
 
@@ -240,6 +246,7 @@ class DinForbidden(_Presence):
         protocols=("din",),
         modes=("dc",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="ServiceDiscoveryReq with ServiceScope.",
     )
 

@@ -132,6 +132,7 @@ class Standby(Check):
         refs=("ISO 15118-20 8.3.4.3.6",),
         protocols=("iso20",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="ChargeProgress Standby, PowerDeliveryRes WARNING_StandbyNotAllowed.",
     )
 

@@ -197,6 +197,7 @@ class ContractOnPlain(Check):
         refs=("V2G2-634",),
         protocols=("iso2", "iso20"),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="ServiceDiscoveryRes with Contract and ExternalPayment on plain TCP.",
     )
 
@@ -368,6 +369,7 @@ class TupleIdRange(_Schedule):
         refs=("V2G2-773",),
         protocols=("iso2",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="SAScheduleTupleID 256.",
     )
 
@@ -476,6 +478,7 @@ class TariffInEim(_Schedule):
         refs=("V2G2-293", "V2G2-905"),
         protocols=("iso2",),
         uec="V2GParameterNotAllowed",
+        gap="proceed",
         example="SalesTariff with ExternalPayment.",
     )
 

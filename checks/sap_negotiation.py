@@ -67,6 +67,7 @@ class NoCommonProtocol(_Answer):
         refs=("V2G2-172", "ISO 15118-2 8.2.4"),
         uec="V2GParameterNotSupported",
         priority=10,
+        gap="proceed",
         example="The EV offers urn:din:70121:2012:MsgDef only, the EVSE is configured for ISO 15118-2: it answers Failed_NoNegotiation.",
     )
 
@@ -100,6 +101,7 @@ class RefusedWithSchema(Check):
         refs=("V2G2-172", "V2G2-173"),
         uec="V2GParameterNotAllowed",
         priority=30,
+        gap="proceed",
         example="ResponseCode Failed_NoNegotiation with SchemaID 0.",
     )
 
@@ -133,6 +135,7 @@ class AgreedWithoutSchema(_Answer):
         refs=("V2G2-170",),
         uec="V2GParameterInvalid",
         priority=12,
+        gap="proceed",
         example="ResponseCode OK_SuccessfulNegotiation and nothing else; the EV closes the connection.",
     )
 

@@ -32,6 +32,7 @@ class WrongPriority(_Answer):
         fix="If the EVSE supports the preferred protocol, correct its selection: the lowest Priority number it supports wins.",
         refs=("V2G2-167", "V2G2-169", "V2G20-169"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="ISO 15118-2 at priority 1, DIN at priority 2; the SECC takes DIN.",
     )
 
@@ -67,6 +68,7 @@ class MinorDeviation(_Answer):
         cause="EV and EVSE implement different editions of the protocol, or the EVSE answers so always.",
         fix="Nothing, as long as charging works. EVSE: answer OK_SuccessfulNegotiation when the versions are equal.",
         refs=("ISO 15118-2 8.2.4.2",),
+        gap="proceed",
         example="The EV offers version 2.0, the EVSE answers OK_SuccessfulNegotiationWithMinorDeviation.",
     )
 
@@ -98,6 +100,7 @@ class MajorMismatch(Check):
         refs=("ISO 15118-2 8.2.4",),
         uec="V2GParameterInvalid",
         priority=20,
+        gap="proceed",
         example="urn:din:70121:2012:MsgDef with VersionNumberMajor 1.",
     )
 
@@ -132,6 +135,7 @@ class DuplicateEntries(Check):
         limits=limits("sap_entries"),
         uec="V2GParameterInvalid",
         priority=20,
+        gap="proceed",
         example="DIN and ISO 15118-2, both with SchemaID 1.",
     )
 
@@ -166,6 +170,7 @@ class Iso20OnPlain(Check):
         refs=("V2G20-1237",),
         uec="V2GParameterInvalid",
         protocols=("iso20",),
+        gap="proceed",
         example="SDP says no transport security, the EV offers urn:iso:std:iso:15118:-20:DC.",
     )
 
@@ -210,6 +215,7 @@ class OnlyPrivate(Check):
         refs=("ISO 15118-2 8.2.4",),
         uec="V2GParameterInvalid",
         priority=9,
+        gap="proceed",
         example="The only entry is urn:tesla:din:2018:MsgDef.",
     )
 
@@ -238,6 +244,7 @@ class VendorFirst(Check):
         cause="The EV's maker has a protocol of its own for its own chargers.",
         fix="EVSE: take the next offered protocol you support.",
         refs=("V2G2-167",),
+        gap="proceed",
         example="urn:tesla:din:2018:MsgDef at priority 1, urn:din:70121:2012:MsgDef at priority 2.",
     )
 

@@ -31,6 +31,7 @@ class SequenceErrorSeen(Check):
         refs=("V2G2-539", "V2G-DC-666"),
         uec="V2GSequenceError",
         priority=70,
+        gap="proceed",
         example="PowerDelivery was started, SessionStopReq without PowerDelivery(Stop), SessionStopRes FAILED_SequenceError.",
     )
 
@@ -187,6 +188,7 @@ class ReceiptInEim(Check):
         refs=("V2G2-691",),
         protocols=("iso2",),
         uec="V2GSequenceError",
+        gap="proceed",
         example="CurrentDemandRes ReceiptRequired true after SelectedPaymentOption ExternalPayment.",
     )
 

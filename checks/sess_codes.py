@@ -33,6 +33,7 @@ class FailedCode(Check):
         refs=("V2G2-735", "V2G2-736"),
         uec="V2GParameterInvalid",
         priority=60,
+        gap="proceed",
         example="ChargeParameterDiscoveryRes FAILED_WrongChargeParameter.",
     )
 
@@ -75,6 +76,7 @@ class ContactorError(Check):
         uec="ContactorFault",
         mrec="CX017",
         priority=40,
+        gap="proceed",
         example="PowerDeliveryRes FAILED_ContactorError.",
     )
 
@@ -104,6 +106,7 @@ class WarningCode(Check):
         refs=("V2G20-2209", "V2G20-2219", "V2G20-2230"),
         protocols=("iso20",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="AuthorizationRes WARNING_EIMAuthorizationFailure.",
     )
 
@@ -141,6 +144,7 @@ class RejectedButOngoing(Check):
         protocols=("iso20",),
         uec="V2GParameterInvalid",
         priority=50,
+        gap="proceed",
         example="AuthorizationRes Ongoing with WARNING_EIMAuthorizationFailure.",
     )
 
@@ -176,6 +180,7 @@ class ContinuedAfterFailed(Check):
         refs=("ISO 15118-20 8.6",),
         protocols=("iso20",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="ServiceDetailRes FAILED_ServiceIDInvalid, then ServiceSelectionRes OK.",
     )
 

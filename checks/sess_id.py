@@ -46,6 +46,7 @@ class NotZeroFirst(Check):
         fix="EVSE: join the old session (OK_OldSessionJoined) or assign a new id (OK_NewSessionEstablished).",
         refs=("V2G2-750", "V2G2-753", "V2G2-754"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="SessionSetupReq with the SessionID of the session before.",
     )
 
@@ -77,6 +78,7 @@ class EmptyId(Check):
         fix="EVSE: accept it.",
         refs=("V2G2-750",),
         protocols=("din", "iso2"),
+        gap="proceed",
         example="SessionSetupReq with an empty SessionID.",
     )
 
@@ -109,6 +111,7 @@ class ZeroAssigned(Asked):
         refs=("V2G2-750",),
         uec="V2GParameterInvalid",
         priority=37,
+        gap="proceed",
         example="SessionSetupRes OK_NewSessionEstablished, SessionID 0000000000000000.",
     )
 
@@ -140,6 +143,7 @@ class ShortId(Check):
         fix="EV: return the id in the length the EVSE gave. EVSE: use 8 bytes.",
         refs=(),
         protocols=("din", "iso2"),
+        gap="proceed",
         example="SessionID of 4 bytes.",
     )
 
@@ -279,6 +283,7 @@ class LowEntropy(Check):
         fix="EVSE: use random bytes.",
         refs=("V2G20-2621", "V2G2-835"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="SessionID 3732363233383539, the text 72623859.",
     )
 
@@ -316,6 +321,7 @@ class Reused(Check):
         fix="EVSE: use random bytes for each session.",
         refs=("V2G2-740", "V2G20-2608"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="Two sessions in a row with the same SessionID, both new.",
     )
 
@@ -349,6 +355,7 @@ class JoinedWithoutPause(Check):
         protocols=("iso2", "iso20"),
         uec="V2GParameterInvalid",
         priority=60,
+        gap="proceed",
         example="SessionSetupReq with zero, SessionSetupRes OK_OldSessionJoined.",
     )
 
@@ -384,6 +391,7 @@ class NewNotSaid(Check):
         refs=("V2G2-756",),
         protocols=("iso2",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="SessionSetupRes OK.",
     )
 

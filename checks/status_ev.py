@@ -47,6 +47,7 @@ class EvError(Check):
         modes=("dc",),
         uec="EVRESSMalfunction",
         priority=26,
+        gap="proceed",
         example="PowerDeliveryReq with FAILED_EVRESSMalfunction.",
     )
 
@@ -88,6 +89,7 @@ class EvNotReady(Check):
         protocols=("din", "iso2"),
         modes=("dc",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="CurrentDemandReq with EVTargetCurrent 30 A and EVReady false.",
     )
 

@@ -49,6 +49,7 @@ class EvseFault(Check):
         uec="PowerModuleFault",
         mrec="CX008",
         priority=28,
+        gap="proceed",
         example="PreChargeRes with EVSE_EmergencyShutdown, four times.",
     )
 
@@ -152,6 +153,7 @@ class EvseNotReady(Check):
         limits=limits("notready_min"),
         uec="V2GParameterInvalid",
         priority=50,
+        gap="proceed",
         example="119 PreChargeRes with EVSE_NotReady, then the EV sends SessionStop.",
     )
 
@@ -209,6 +211,7 @@ class RenegotiationAsked(Check):
         refs=("V2G2-680", "V2G2-841"),
         protocols=("iso2",),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="ChargingStatusRes with EVSENotification ReNegotiation.",
     )
 
@@ -292,6 +295,7 @@ class NotificationDelay(Check):
         protocols=("din", "iso2"),
         limits=limits("notification_delay"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="StopCharging with NotificationMaxDelay 65535.",
     )
 
@@ -331,6 +335,7 @@ class RcdTripped(Check):
         uec="InsulationFault",
         mrec="CX002",
         priority=28,
+        gap="proceed",
         example="ChargingStatusRes with RCD true.",
     )
 

@@ -33,6 +33,7 @@ class IsolationInvalid(Check):
         uec="InsulationFault",
         mrec="CX022",
         priority=58,
+        gap="proceed",
         example="PreChargeRes with EVSEIsolationStatus Invalid, the EV leaves C.",
     )
 
@@ -74,6 +75,7 @@ class IsolationFault(Check):
         uec="InsulationFault",
         mrec="CX022",
         priority=24,
+        gap="proceed",
         example="CableCheckRes with EVSEIsolationStatus Fault.",
     )
 
@@ -111,6 +113,7 @@ class NoMonitor(Check):
         protocols=("din", "iso2"),
         modes=("dc",),
         uec="InsulationFault",
+        gap="proceed",
         example="CableCheckRes with EVSEIsolationStatus No_IMD.",
     )
 

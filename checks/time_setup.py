@@ -82,6 +82,7 @@ class ClockDiffers(Check):
         refs=("ISO 15118-2 8.4.3.3",),
         confidence="unconfirmed",
         limits=limits("timestamp"),
+        gap="proceed",
         example="EVSETimeStamp is one hour behind.",
     )
 
@@ -124,6 +125,7 @@ class Jitter(Check):
         confidence="unconfirmed",
         limits=limits("jitter"),
         enabled=False,
+        gap="proceed",
         example="Median 20 ms, 99th percentile 300 ms.",
     )
 

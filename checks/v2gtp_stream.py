@@ -132,6 +132,7 @@ class TypeVersusProtocol(Check):
         refs=("ISO 15118-20 Table 12",),
         uec="V2GTPPayloadTypeInvalid",
         priority=30,
+        gap="proceed",
         example="DC_CableCheckReq in 0x8004 after DIN was chosen.",
     )
 

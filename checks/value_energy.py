@@ -39,6 +39,7 @@ class SocRange(Check):
         refs=("ISO 15118-2 8.5.4.2",),
         modes=("dc",),
         uec="V2GParameterOutOfRange",
+        gap="proceed",
         example="EVRESSSOC 127.",
     )
 

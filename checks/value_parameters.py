@@ -66,6 +66,7 @@ class Incompatible(Check):
         modes=("dc",),
         uec="V2GParameterOutOfRange",
         priority=40,
+        gap="proceed",
         example="EVMaximumVoltageLimit 400 V, EVSEMinimumVoltageLimit 450 V.",
     )
 
@@ -104,6 +105,7 @@ class LimitsInconsistent(Check):
         modes=("dc",),
         uec="V2GParameterOutOfRange",
         priority=56,
+        gap="proceed",
         example="EVSEMaximumCurrentLimit 0 A with EVSEProcessing Finished.",
     )
 
@@ -147,6 +149,7 @@ class NegativeLimit(Asked):
         modes=("dc",),
         uec="V2GParameterOutOfRange",
         priority=41,
+        gap="proceed",
         example="EVMaximumPowerLimit -15536 W.",
     )
 
@@ -200,6 +203,7 @@ class UnitMismatch(_Values):
         protocols=("din", "iso2"),
         uec="V2GParameterOutOfRange",
         priority=58,
+        gap="proceed",
         example="EVTargetVoltage with unit A.",
     )
 
@@ -233,6 +237,7 @@ class Extreme(_Values):
         limits=limits("max_voltage", "max_current", "max_power"),
         uec="V2GParameterOutOfRange",
         priority=57,
+        gap="proceed",
         example="EVMaximumPowerLimit 8000000 W.",
     )
 
@@ -269,6 +274,7 @@ class PmaxZero(Check):
         protocols=("din", "iso2"),
         uec="V2GParameterOutOfRange",
         priority=47,
+        gap="proceed",
         example="One PMaxScheduleEntry with PMax 0 for 86400 s.",
     )
 
@@ -305,6 +311,7 @@ class PmaxLow(Check):
         modes=("dc",),
         limits=limits("pmax_share"),
         uec="V2GParameterOutOfRange",
+        gap="proceed",
         example="PMax 3 kW, EVSEMaximumPowerLimit 150 kW.",
     )
 
@@ -346,6 +353,7 @@ class ShortHorizon(Check):
         protocols=("iso2",),
         limits=limits("departure"),
         uec="V2GParameterOutOfRange",
+        gap="proceed",
         example="One entry of 3600 s, no DepartureTime.",
     )
 

@@ -99,6 +99,7 @@ class PreChargeCurrent(Check):
         modes=("dc",),
         limits=limits("precharge_current"),
         uec="V2GParameterOutOfRange",
+        gap="proceed",
         example="PreChargeReq with EVTargetCurrent 10 A.",
     )
 

@@ -87,6 +87,7 @@ class TargetAboveEvse(Check):
         refs=("V2G20-2188",),
         modes=("dc",),
         uec="V2GParameterOutOfRange",
+        gap="proceed",
         example="EVTargetVoltage 800 V, EVSEMaximumVoltageLimit 500 V.",
     )
 
@@ -172,6 +173,7 @@ class Overshoot(Check):
         modes=("dc",),
         limits=limits("overshoot"),
         uec="OverVoltage",
+        gap="proceed",
         example="Target 400 V, EVSEPresentVoltage 455 V at 0 A right after PowerDelivery.",
     )
 
