@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugtap.checks.limits import limits_of
+from plugtap.checks.tables import limits_of
 from plugtap.checks.meta import Limit
 from plugtap.protocols.events import Pilot, PilotSample
 from plugtap.protocols.items import CP_TIME_UNCERTAIN

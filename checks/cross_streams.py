@@ -5,7 +5,7 @@ from __future__ import annotations
 from plugtap.checks.base import Check, on
 from plugtap.checks.cp_common import in_hlc, letter, ns, pilot, seconds
 from plugtap.checks.finding import Value
-from plugtap.checks.limits import limits_of
+from plugtap.checks.tables import limits_of
 from plugtap.checks.meta import Limit, Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Loss, Mme, Pilot, Sdp, Tcp, V2gMessage

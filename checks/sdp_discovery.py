@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
-from plugtap.checks.limits import limits_of
+from plugtap.checks.tables import limits_of
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import ns, seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugtap.checks.finding import Value
-from plugtap.checks.limits import limits_of
+from plugtap.checks.tables import limits_of
 from plugtap.checks.meta import Limit
 
 SECOND = 1_000_000_000
