@@ -25,7 +25,7 @@ state = "{state}"
 [privacy]
 redact = {redact}
 [analysis]
-idle = 2.0
+idle = {idle}
 [mqtt]
 enabled = true
 host = "127.0.0.1"
@@ -100,9 +100,9 @@ async def listening(port: int) -> AsyncIterator[Subscriber]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def settings(tmp_path: pathlib.Path, broker: Broker, fifo: Fifo, *, redact: bool = False) -> str:
+def settings(tmp_path: pathlib.Path, broker: Broker, fifo: Fifo, *, redact: bool = False, idle: float = 60.0) -> str:
     shown = "true" if redact else "false"
-    return SETTINGS.format(state=tmp_path / "state", port=broker.port, fifo=fifo.path, redact=shown)
+    return SETTINGS.format(state=tmp_path / "state", port=broker.port, fifo=fifo.path, redact=shown, idle=idle)
 
 
 async def test_a_session_goes_on_after_the_power_failed(tmp_path: pathlib.Path, broker: Broker, fifo: Fifo) -> None:
@@ -171,7 +171,7 @@ async def test_a_stop_within_a_session_leaves_it_open_and_a_new_start_goes_on(tm
 async def test_findings_outlive_an_outage_of_the_broker_and_a_restart(tmp_path: pathlib.Path, broker: Broker, fifo: Fifo) -> None:
     """What is found while the broker is away arrives when it is back, though the daemon was killed in between."""
     conversation = Lab.good("din-dc", pilot=False).stop_after("PreChargeReq", 1)
-    daemon = Daemon(settings(tmp_path, broker, fifo, redact=True), tmp_path)
+    daemon = Daemon(settings(tmp_path, broker, fifo, redact=True, idle=2.0), tmp_path)
     async with listening(broker.port) as heard:
         daemon.start()
         await heard.until(lambda: heard.last("status") == b"online", "online")
