@@ -67,6 +67,54 @@ class Restart(Check):
             self.stage = ev.name
 
 
+@register
+class RestartStorm(Check):
+    """Restarts in a row before any match."""
+
+    meta = Meta(
+        id="slac-restart-storm",
+        title="The EV starts SLAC again and again",
+        severity="warning",
+        class_="heuristic",
+        effect="stops-charging",
+        side="unknown",
+        trigger="{storm} restarts within {restart_window} without a match and without IP traffic of the pair",
+        cause="Each run fails in the same way: the first finding of a run says where.",
+        fix="Look at the findings of the single runs; if all look well, check which EVSE this car answers to (cross-talk).",
+        refs=("ISO 15118-3 V2G3-A09-124, V2G3-A09-125",),
+        gap="uncertain",
+        limits=slac("storm", "restart_window"),
+        uec="SLACSequenceError",
+        priority=55,
+        example="Four runs within 40 s, none matches.",
+    )
+
+    def start(self) -> None:
+        self.restarts: list[NewAttempt] = []
+
+    @on(Mme, "CM_SLAC_PARM.REQ")
+    def request(self, ev: Mme) -> None:
+        self.arm()
+
+    @on(Mme, "CM_SLAC_MATCH.CNF")
+    def matched(self, ev: Mme) -> None:
+        self.restarts = []
+
+    @on(NewAttempt)
+    def new_attempt(self, ev: NewAttempt) -> None:
+        if ev.what != "slac" or talks(self.session):
+            return
+        window = ns(self.limit("restart_window"))
+        self.restarts = [r for r in self.restarts if ev.t - r.t <= window] + [ev]
+        if len(self.restarts) >= self.limit("storm"):
+            self.fire(
+                self.restarts,
+                f"{len(self.restarts)} restarts of SLAC within {seconds(ev.t - self.restarts[0].t):.0f} s and no match.",
+                values={"restarts": Value(len(self.restarts), "", self.limit("storm"), ">=")},
+                since=self.restarts[0].t,
+            )
+
+
 class _Dialogue(Check):
     """Knows when the pair's last IP frame was (what a host says to its own modem does not count), and which segments it repeated in vain."""
 

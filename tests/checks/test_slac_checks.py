@@ -40,6 +40,18 @@ def restart(stage: str) -> Lab:
     return first.append(*again)
 
 
+def storm() -> Lab:
+    """Three runs that break off, a fourth begins and matches."""
+    made = restart("CM_ATTEN_CHAR.IND")
+    end = max(i for i, s in enumerate(made.steps) if s.name == "CM_SLAC_PARM.REQ")
+    run = [s for s in made.steps[:end] if s.kind == "mme"]
+    for _ in range(2):
+        again = copy.deepcopy(run)
+        again[0].gap = 2.0
+        made.steps[end:end] = again
+    return made
+
+
 def validated() -> Lab:
     return lab().insert_before("CM_SLAC_MATCH.REQ", 0, *validate(1, 2))
 
@@ -444,6 +456,16 @@ CASES = book(
         {"attempt": 2},
         ("CM_SLAC_PARM.REQ",),
         "info",
+    ),
+    Case(
+        "slac-restart-storm",
+        storm,
+        ("CM_ATTEN_CHAR.IND", 1),
+        "unknown",
+        "3 restarts of SLAC",
+        {"restarts": 3},
+        ("CM_SLAC_PARM.REQ",),
+        "warning",
     ),
     Case("slac-in-matched", mid_session, ("CurrentDemandRes", 3), "EVCC", "3.0 s after", {"pause": 3.0}, ("CM_SLAC_PARM.REQ",)),
     Case("slac-link-lost", line_gone, ("CurrentDemandReq", 5), "unknown", "3 times more", {"repeats": 3}, ("retransmission",)),
