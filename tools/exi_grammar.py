@@ -23,6 +23,8 @@ FIRST, START, CONTENT = 0, 1, 2
 # Events, as numbered in the table.
 EE, CH_UNTYPED, CH, AT, SE, SE_ANY, AT_ANY = range(7)
 
+RELAXED = "(relaxed)"
+
 
 @dataclass(frozen=True)
 class Production:
@@ -227,12 +229,24 @@ def complex_grammar(schemas: Schemas, key: str) -> Grammar:
     return _Builder(schemas, schemas.complex[key], key).build()
 
 
-def relaxed_grammar(schemas: Schemas) -> Grammar:
-    """The schema-informed element fragment grammar (EXI 8.5.3): for a qname that is declared with different types."""
+def relaxed_grammar(schemas: Schemas, element: QName) -> Grammar:
+    """The schema-informed element fragment grammar (EXI 8.5.3): for a qname that is declared with different types.
+
+    It offers every attribute of the set, several of the same local name among them. Those that no type of `element`
+    has are marked (`many`), so that the local name alone stands for the one that belongs there.
+    """
+    own = {
+        attribute.name
+        for key in schemas.declared[element]
+        if key in schemas.complex
+        for attribute in schemas.complex[key].attributes
+    }
     start, body = State(FIRST, []), State(CONTENT, [])
     for name in sorted(schemas.attributes):
         types = schemas.attributes[name]
-        start.productions.append(Production(AT, 0, name, simple=next(iter(types)) if len(types) == 1 else Simple("string")))
+        simple = next(iter(types)) if len(types) == 1 else Simple("string")
+        foreign = name not in own and any(other[0] == name[0] for other in own)
+        start.productions.append(Production(AT, 0, name, simple=simple, many=foreign))
     start.productions.append(Production(AT_ANY, 0))
     children = [Production(SE, 1, name, fragment_type(schemas, name), many=True) for name in sorted(schemas.declared)]
     rest = [*children, Production(SE_ANY, 1), Production(EE), Production(CH_UNTYPED, 1)]
@@ -241,12 +255,10 @@ def relaxed_grammar(schemas: Schemas) -> Grammar:
     return [start, body]
 
 
-RELAXED = "(relaxed)"
-
-
 def fragment_type(schemas: Schemas, name: QName) -> str:
+    """The type key under which an element of a fragment is read: `(relaxed)` and its name if it has several types."""
     types = schemas.declared[name]
-    return next(iter(types)) if len(types) == 1 else RELAXED
+    return next(iter(types)) if len(types) == 1 else f"{RELAXED}{{{name[1]}}}{name[0]}"
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
@@ -292,7 +304,11 @@ class Table:
         if key not in self._index:
             self._index[key] = len(self.types)
             self.types.append(None)
-            grammar = relaxed_grammar(self.schemas) if key == RELAXED else complex_grammar(self.schemas, key)
+            if key.startswith(RELAXED):
+                element = next(n for n in self.elements if fragment_type(self.schemas, n) == key)
+                grammar = relaxed_grammar(self.schemas, element)
+            else:
+                grammar = complex_grammar(self.schemas, key)
             self.types[self._index[key]] = [[s.kind, *map(self._production, s.productions)] for s in grammar]
         return self._index[key]
 
@@ -307,7 +323,8 @@ class Table:
         assert p.name is not None
         if p.event == AT:
             assert p.simple is not None
-            return [AT, p.next, self._simple(p.simple), self.attributes.index(p.name)]
+            out = [AT, p.next, self._simple(p.simple), self.attributes.index(p.name)]
+            return [*out, 1] if p.many else out
         out = [SE, p.next, self._type(p.type), self.elements.index(p.name)]
         if p.limit:
             return [*out, 1, p.limit, p.full]

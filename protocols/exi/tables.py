@@ -26,7 +26,11 @@ TEXT = "#text"
 
 
 class Raw(msgspec.Struct, frozen=True):
-    """A table file. Productions are ``[event, next, type, name, many, limit, full]``, shortened from the right."""
+    """A table file. Productions are ``[event, next, type, name, many, limit, full]``, shortened from the right.
+
+    `roots` are pairs of element and type, `fragment` the types of all elements. For an attribute `many` marks one
+    that is not the element's own where the grammar offers several of that local name.
+    """
 
     format: int
     schema: str
@@ -92,14 +96,16 @@ class Table:
         elif event == codes.AT:
             # Attributes have partitions of their own in the string tables: numbered after the elements.
             slot = len(self.raw.elements) + raw[3]
-            p = engine.Production(event, "@" + self.raw.attributes[raw[3]][0], slot, None, self._types[raw[2]].value)
+            local, uri = self.raw.attributes[raw[3]]
+            foreign = f"{{{self.raw.uris[uri]}}}" if len(raw) > 4 else ""
+            p = engine.Production(event, f"@{foreign}{local}", slot, None, self._types[raw[2]].value)
         elif event == codes.CH:
             p = engine.Production(event, TEXT, -1, None, self._types[raw[2]].value)
         else:
             p = engine.Production(event, TEXT, -1, None, None)
         if len(raw) > 1:
             p.next = states[raw[1]]
-        if len(raw) > 4:
+        if event == codes.SE_COMPLEX and len(raw) > 4:
             p.many = True
         if len(raw) > 6:
             p.limit, p.full = raw[5], states[raw[6]]
