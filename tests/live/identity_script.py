@@ -28,6 +28,7 @@ from lab import Lab
 from lab_wire import EV_MAC, Host
 from live_tools import Broker, Daemon, Player, Subscriber, analyze, bare, last_by_id, sessions_of
 
+from plugtap.hw.files import read_items
 from plugtap.protocols.items import Frame
 
 SPEED = 8.0
@@ -105,7 +106,8 @@ async def main(folder: pathlib.Path) -> dict[str, Any]:
     broker.start()
     state = folder / "state"
     daemon = Daemon(SETTINGS.format(state=state, device=os.ttyname(slave)), folder)
-    player = Player(send, lambda line: os.write(master, line) and None, speed=SPEED)
+    speed = float(sys.argv[2]) if len(sys.argv) > 2 else SPEED
+    player = Player(send, lambda line: os.write(master, line) and None, speed=speed)
     heard = Subscriber(1883)
     tasks = [asyncio.create_task(heard.run()), asyncio.create_task(player.run())]
     result: dict[str, Any] = {}
@@ -119,15 +121,20 @@ async def main(folder: pathlib.Path) -> dict[str, Any]:
             return bool(health) and health[-1]["sources"]["plc"]["up"]
 
         await heard.until(up, "interface up")
-        await player.play(Lab.good("din-dc").items(ticks=None))
-        second = Lab.good("din-dc").stop_after("PreChargeReq", 1)
-        second.ev = Host(EV_MAC, 49201)
-        await player.play(second.items(ticks=None))
+        if len(sys.argv) > 1:
+            frames = [item for item in read_items(sys.argv[1]) if isinstance(item, Frame)]
+            await player.play(frames)
+        else:
+            await player.play(Lab.good("din-dc").items(ticks=None))
+            second = Lab.good("din-dc").stop_after("PreChargeReq", 1)
+            second.ev = Host(EV_MAC, 49201)
+            await player.play(second.items(ticks=None))
 
-        def closed() -> int:
-            return len({s["id"] for s in heard.of("tap/garage/session") if s["state"] == "closed"})
+        def ended() -> bool:
+            states = {s["id"]: s["state"] for s in heard.of("tap/garage/session")}
+            return set(states.values()) == {"closed"} and (len(states) >= 2 or len(sys.argv) > 1)
 
-        await heard.until(lambda: closed() >= 2, "two closed sessions", 30)
+        await heard.until(ended, "the end of all sessions", 30)
         with urllib.request.urlopen("http://127.0.0.1:9751/metrics", timeout=5) as answer:
             result["metrics"] = answer.read().decode()
         result["health"] = heard.of("health")[-1]

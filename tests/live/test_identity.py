@@ -52,3 +52,24 @@ def test_live_run_and_replay_of_its_archive_are_identical(unprivileged: bool) ->
     assert 'plugtap_sessions_total{outcome="completed",pair="own",protocol="din",tap="garage"} 1.0' in metrics
     assert 'plugtap_source_up{source="cp",tap="garage"} 1.0' in metrics
     assert 'plugtap_archive_items_lost_total{tap="garage"} 0.0' in metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "speed"),
+    [
+        ("tux-evse__iso15118-simulator-rs/2024-03-28_din_ac3ph_6_2.7amp.pcapng", "20"),
+        ("tux-evse__iso15118-simulator-rs/abb-normal-din.pcap", "20"),
+    ],
+)
+def test_real_captures_played_live(captures: pathlib.Path, name: str, speed: str) -> None:
+    """Frames of real cars and chargers through a real interface: again the archive says what the daemon said."""
+    if Broker.installed() is None:
+        pytest.skip("mosquitto is not installed")
+    path = captures / "files" / name
+    if not path.exists():
+        pytest.skip(f"{name} is not there")
+    seen = run_script(SCRIPT, str(path), speed, timeout=150)
+    assert seen["log"] == seen["mqtt"] == seen["replayed"] != {}
+    assert seen["mqtt findings"] == seen["log findings"]
+    assert seen["sent by daemon"] == 0
