@@ -67,8 +67,9 @@ class NoParmReq(_SinceDigital):
 
     @on(Mme, "CM_SLAC_PARM.REQ", "CM_SLAC_PARM.CNF", "CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND", "CM_ATTEN_CHAR.IND")
     def slac_seen(self, ev: Mme) -> None:
+        if self.digital is not None and not self.requests:
+            self.evaluated()
         self.requests = [ev]
-        self.evaluated()
         self.cancel()
 
     def overdue(self, t: int) -> None:

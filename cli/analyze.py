@@ -11,6 +11,7 @@ from rich.console import Console
 
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.finding import SEVERITIES
+from plugtap.cli import plugins
 from plugtap.cli.inputs import CaptureItems, settings_for
 from plugtap.cli.interrupt import Stop
 from plugtap.cli.main import UsageError
@@ -117,7 +118,9 @@ class Run:
         self.meter.begin(paths[0])
         source = CaptureItems(paths, pilot=self.pilot, pilot_offset=self.args.cp_offset, progress=self.meter.read)
         with contextlib.closing(source):
-            analysis = Analysis(settings_for(self.args, source), sources=source.sources(), foreign=not source.ours)
+            settings = settings_for(self.args, source)
+            plugins.enable(settings.checks)
+            analysis = Analysis(settings, sources=source.sources(), foreign=not source.ours)
             for item in self.stop.reading(source.items()):
                 analysis.feed(item)
         # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.

@@ -7,7 +7,7 @@ import difflib
 import fnmatch
 import pathlib
 
-from plugtap.checks.catalogue import load
+from plugtap.cli import plugins
 from plugtap.config.errors import ConfigError
 from plugtap.config.load import default_toml, parse_settings
 from plugtap.config.settings import Settings
@@ -44,7 +44,7 @@ def load_file(path: str) -> Settings:
 
 def _known_checks(settings: Settings) -> None:
     """Checks that are set must be there: a misspelt one would do nothing, silently. Raises ConfigError."""
-    known = sorted(load())
+    known = plugins.known()
     named = [(f"analysis.checks.{name}", name) for name in settings.analysis.checks]
     named += [(f"tap.{tap}.checks.{name}", name) for tap, own in settings.tap.items() for name in own.checks]
     for key, name in named:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 
+from plugtap.cli import plugins
 from plugtap.cli.config import DEFAULT_PATH, load_file
 from plugtap.daemon.service import Service
 
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until stopped. Exit code 0 after SIGTERM or Ctrl-C; wrong settings leave as ConfigError, a source that
     can't work as SourceError."""
     settings = load_file(args.config)
+    plugins.enable(settings.analysis.checks, *(tap.checks for tap in settings.tap.values()))
     logging.basicConfig(
         level=settings.log.level.upper(),
         stream=sys.stderr,
