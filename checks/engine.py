@@ -30,7 +30,9 @@ class Counters:
 
     def add(self, check: str, what: str, n: int = 1) -> None:
         """Count."""
-        row = self.by_check.setdefault(check, {"armed": 0, "evaluated": 0, "fired": 0, "suppressed": 0, "failed": 0})
+        row = self.by_check.get(check)
+        if row is None:
+            row = self.by_check[check] = {"armed": 0, "evaluated": 0, "fired": 0, "suppressed": 0, "failed": 0}
         row[what] += n
 
 
@@ -113,6 +115,8 @@ class SessionChecks:
 
     def limit(self, meta: Meta, name: str) -> float:
         """The site's value of a limit, else the table's."""
+        if not self.engine.settings.checks:
+            return meta.limits[name].value
         for key in (meta.id, f"{meta.family}-*"):
             setting = self.engine.settings.checks.get(key)
             if setting is not None and name in setting.limits:
