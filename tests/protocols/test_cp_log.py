@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugtap.protocols import cpf1
@@ -206,6 +206,7 @@ GOOD = (
 )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(GOOD), st.integers(1, 40))
 def test_whatever_the_bytes_only_decode_errors_escape(seed: int, data: bytes, times: int) -> None:
     dice = random.Random(seed)
