@@ -184,10 +184,10 @@ class Iso20OnPlain(Check):
 
     @on(V2gMessage, "supportedAppProtocolReq")
     def request(self, ev: V2gMessage) -> None:
-        if not any(KNOWN.get(str(o.get("ProtocolNamespace"))) == "iso20" for o in offers_of(ev)):
-            return
         self.arm()
-        if not ev.tls:
+        if not any(KNOWN.get(str(o.get("ProtocolNamespace"))) == "iso20" for o in offers_of(ev)):
+            self.evaluated()
+        elif not ev.tls:
             self.fire(ev, "The EV offers ISO 15118-20 on a connection without TLS.", values={"TLS": Value("none", "", "1.3", "<")})
         elif self.version is not None and self.version < TLS_1_3:
             self.fire(

@@ -269,9 +269,11 @@ class SkippedCableCheck(_Special):
 
     @on(V2gMessage, "PreChargeReq", "PowerDeliveryReq", "DC_PreChargeReq")
     def request(self, ev: V2gMessage) -> None:
-        if {"CableCheckRes", "DC_CableCheckRes"} & self.session.messages.keys():
-            return
         if (self.session.energy or "").startswith("ac"):
+            return
+        if {"CableCheckRes", "DC_CableCheckRes"} & self.session.messages.keys():
+            self.arm()
+            self.evaluated()
             return
         self.look(ev, "{now} follows {before}: no isolation test in this session.")
 

@@ -54,6 +54,7 @@ class _Stall(_Pause):
     def stalled(self, response: V2gMessage, t: int) -> None:
         """The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end."""
         if not self.session.hushed(response.t, t):
+            self.last = None
             self.say(response, t)
 
     def say(self, response: V2gMessage, t: int, request: V2gMessage | None = None) -> None:

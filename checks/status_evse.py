@@ -91,6 +91,7 @@ class EvseShutdown(Check):
         protocols=("din", "iso2"),
         limits=limits("shutdown_ignored"),
         uec="V2GParameterInvalid",
+        gap="proceed",
         example="CurrentDemandRes with EVSE_Shutdown and StopCharging, PowerDeliveryReq(Stop) two loops later.",
     )
 

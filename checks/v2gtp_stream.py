@@ -35,14 +35,14 @@ class _Oddity(Check):
 
     def say(self, ev: V2gtpOddity) -> None:
         """One oddity of these kinds."""
-        self.fire(ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev), since=ev.t)
+        self.fire(ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev))
 
 
 @register
 class Version(_Oddity):
-    """A receiver must ignore such a message."""
+    """A receiver must ignore such a message. Bytes that are no header at all count here, too; after lost bytes the reader says nothing."""
 
-    kinds = ("version", "inverse")
+    kinds = ("version", "inverse", "resync")
     meta = Meta(
         id="v2gtp-version",
         title="V2GTP version is wrong",
@@ -57,6 +57,7 @@ class Version(_Oddity):
         refs=("ISO 15118-2 7.8.3",),
         uec="V2GTPProtocolVersionInvalid",
         priority=31,
+        gap="proceed",
         example="Header 02 FD 80 01.",
     )
 
@@ -80,6 +81,7 @@ class PayloadType(_Oddity):
         refs=("ISO 15118-2 Table 10", "DIN SPEC 70121 Table 16", "ISO 15118-20 Table 12"),
         uec="V2GTPPayloadTypeInvalid",
         priority=55,
+        gap="proceed",
         example="Payload type 0x9001 (SDP response) on the TCP connection.",
     )
 
@@ -87,7 +89,7 @@ class PayloadType(_Oddity):
         digits = ev.detail.partition("0x")[2][:4]
         vendor = len(digits) == 4 and all(c in "0123456789ABCDEFabcdef" for c in digits) and int(digits, 16) >= VENDOR
         self.fire(
-            ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev), since=ev.t,
+            ev, f"{ev.detail[:1].upper()}{ev.detail[1:]}.", key=f"{ev.kind} {ev.from_a}", side=side_of(self, ev),
             severity="info" if vendor else None, effect="none" if vendor else None,
         )  # fmt: skip
 
@@ -111,6 +113,7 @@ class Length(_Oddity):
         refs=("ISO 15118-2 7.8.3",),
         uec="V2GTPPayloadLengthInvalid",
         priority=31,
+        gap="proceed",
         example="Header 01 FE 80 01 00 00 00 00.",
     )
 
