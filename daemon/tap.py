@@ -26,7 +26,7 @@ from plugtap.protocols.items import CpRecord, Item, TapEvent, Tick
 log = logging.getLogger("plugtap.tap")
 
 SECOND = 1_000_000_000
-BATCH = 512  # items written and analysed before others get their turn
+BATCH = 128  # items written and analysed before others get their turn
 # Ticks prove silence: at deadlines, and so often while sessions are open, or while there is none. Silence of 30 s and
 # more without proof reads as a recording gap.
 OPEN_TICK_NS = 1 * SECOND
@@ -36,6 +36,7 @@ LOOK_SECONDS = 1.0  # at the latest after this the pipeline looks around (heartb
 BUSY_SECONDS = 0.005
 CLOCK_JUMP_NS = SECOND // 2
 DRAIN_SECONDS = 1.5
+DRAIN_BATCH = 64
 FEW = (1, 10, 100, 1000, 10_000)  # of many failures alike these are logged
 
 Publish = Callable[[str, str, Sequence[Output]], None]  # tap, archive id, outputs
@@ -71,6 +72,7 @@ class TapPipeline:
         self.inbox = Inbox(queue_items)
         self.counters: collections.Counter[str] = collections.Counter()
         self.analysis_ns = 0
+        self.behind = 0  # items that were archived and not analysed, when stopping
         self.beat = time.monotonic()
         self.done = False
         self.open_sessions: set[str] = set()
@@ -102,8 +104,8 @@ class TapPipeline:
             await self._recover()
             while not self._stop.is_set() and self._running and not _failed(pumps):
                 await self._turn()
-            running = self._running
-            proven = await self._drain()
+            stopped = self._stop.is_set()
+            proven = await self._drain(stopped=stopped)
             for pump in pumps:
                 if pump.done():
                     pump.result()  # a source that raised can't go on: say so
@@ -111,7 +113,7 @@ class TapPipeline:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-        await self._end(proven, stopped=running > 0)
+        await self._end(proven, stopped=stopped)
         self.done = True
         self.archive.stop()
 
@@ -286,28 +288,36 @@ class TapPipeline:
         self._hand_on(self._analysis.finish())
         await self.archive.seal(recovery.results(self._analysis))
 
-    async def _drain(self) -> int | None:
-        """Read what already waits, in the sources and in the inbox. Returns the time up to which silence is proven
-        then."""
+    async def _drain(self, *, stopped: bool) -> int | None:
+        """Read what already waits, in the sources and in the inbox. Returns the time up to which silence is proven then.
+
+        When stopped there is not for ever: what Analysis can't take in DRAIN_SECONDS goes into the archive only, and the
+        next run reads it there.
+        """
         deadline = time.monotonic() + DRAIN_SECONDS
-        while self._running and time.monotonic() < deadline:
+        while not stopped or time.monotonic() < deadline:
             now = self._clock()
             proofs = [source.silent(now) for source in self.sources]
             times = [proof for proof in proofs if proof is not None]
-            if len(times) == len(proofs) and not len(self.inbox):
-                return min(times)
-            await self._process(await self.inbox.take(BATCH, BUSY_SECONDS))
+            if not len(self.inbox) and (not self._running or len(times) == len(proofs)):
+                return min(times) if self._running else None
+            await self._process(await self.inbox.take(DRAIN_BATCH, BUSY_SECONDS))
         while len(self.inbox):
-            await self._process(await self.inbox.take(BATCH, 0))
+            self.behind += len(await self.archive.append(await self.inbox.take(BATCH, 0)))
         return None
 
     async def _end(self, proven: int | None, *, stopped: bool) -> None:
         """Write the end: the file is completed, or left open for a session that goes on."""
+        stop = TapEvent(t=self._clock(), number=0, source=self.sources[0].name, kind="stop")
+        if self.behind:
+            log.warning("stopped before all was analysed tap=%s items=%d; the next start goes on there", self.name, self.behind)
+            await self.archive.append([stop])
+            await self.archive.leave()
+            return
         if proven is not None and proven > self._last_tick:
             await self._process([Tick(proven)])
         if stopped:
-            now = self._clock()
-            await self._process([TapEvent(t=now, number=0, source=self.sources[0].name, kind="stop")])
+            await self._process([stop])
             if self._in_session():
                 await self.archive.leave()
                 return

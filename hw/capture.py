@@ -74,7 +74,7 @@ class InterfaceSource:
     ) -> None:
         self.name = name
         self.detail = interface
-        self.counters: collections.Counter[str] = collections.Counter()
+        self.counters: collections.Counter[str] = collections.Counter(frames=0, bytes=0, dropped=0, opened=0, errors=0)
         self.up = False
         self._filter = filter_ccs
         self._promiscuous = promiscuous

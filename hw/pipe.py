@@ -107,6 +107,7 @@ def capture_stream(
         connect,
         lambda counters: CaptureDecoder(counters, times),
         times=times,
+        counters=("frames", "dropped"),
         clock=clock,
     )
 

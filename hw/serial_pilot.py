@@ -128,6 +128,7 @@ def _pilot(name: str, detail: str, connect: Callable[[], Awaitable[Connection]],
         connect,
         lambda counters: PilotDecoder(counters, name, form),
         flush_seconds=FLUSH_SECONDS,
+        counters=("records", "gaps"),
         clock=clock,
     )
 

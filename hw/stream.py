@@ -76,14 +76,16 @@ class StreamSource:
         *,
         times: RemoteTime | None = None,
         flush_seconds: float | None = None,
+        counters: Iterable[str] = (),
         clock: Clock = wall_clock,
     ) -> None:
-        """`times`: for streams stamped elsewhere, who may also be late. `flush_seconds`: how often to flush the decoder
+        """`counters`: those that the decoder counts. `times`: for streams stamped elsewhere, who may also be late. `flush_seconds`: how often to flush the decoder
         while nothing comes."""
         self.name = name
         self.detail = detail
         self.up = False
-        self.counters: collections.Counter[str] = collections.Counter()
+        self.counters: collections.Counter[str] = collections.Counter(bytes=0, opened=0, errors=0, damaged=0, items=0)
+        self.counters.update(dict.fromkeys(counters, 0))
         self._connect = connect
         self._decoder = decoder
         self._times = times

@@ -326,3 +326,32 @@ async def test_sinks_that_fail_do_not_stop_listening(tmp_path: pathlib.Path, mon
     await rig.until(lambda: rig.tap.counters["items"] == 40, "all items")
     await rig.stop()
     assert rig.tap.counters["publish_errors"] > 0 and rig.tap.counters["errors"] == 0
+
+
+class Slow(Analysis):
+    """An Analysis on a machine that is much too small."""
+
+    def feed(self, item: Item) -> list[Output]:
+        time.sleep(0.005)
+        return super().feed(item)
+
+
+async def test_a_stop_under_overload_is_in_time_and_the_next_run_reads_the_rest(tmp_path: pathlib.Path) -> None:
+    rig = Rig(tmp_path, make=Slow, queue_items=5000)
+    rig.start()
+    items = good()
+    rig.sources[0].say(*items, *[frame(items[-1].t + n) for n in range(2000)])
+    await rig.until(lambda: len(rig.tap.inbox) > 1000, "a backlog")
+    begun = time.monotonic()
+    await rig.stop()
+    assert time.monotonic() - begun < 5
+    assert rig.tap.behind > 500
+    (part,) = rig.files(".part")
+    assert len([i for i in items_of(part) if isinstance(i, Frame)]) == len(items) + 2000, "the evidence is complete"
+    again = Rig(tmp_path)
+    again.start()
+    await again.until(lambda: bool(again.live()), "what was not analysed is analysed now")
+    again.skip(100)
+    await again.until(lambda: not again.tap.open_sessions, "the session closes")
+    await again.stop()
+    assert replay(again.files()) == again.live()

@@ -38,7 +38,7 @@ class Broker:
 
     def __init__(self, folder: pathlib.Path, port: int) -> None:
         self.port = port
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -46,21 +46,25 @@ class Broker:
         """Path of mosquitto; None where it is not installed."""
         return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
+    def options(self) -> str:
+        """Further lines of its settings."""
+        return ""
+
     def start(self) -> None:
         """Start, and wait until it listens."""
-        config = self._folder / f"mosquitto-{self.port}.conf"
+        config = self.folder / f"mosquitto-{self.port}.conf"
         user = "user root\n" if os.geteuid() == 0 else ""
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n{user}")
+        config.write_text(f"per_listener_settings true\nlistener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n{user}{self.options()}")
         path = self.installed()
         assert path is not None
-        with (self._folder / "mosquitto.log").open("ab") as log:
+        with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([path, "-c", str(config)], stdout=log, stderr=log)
         until = time.monotonic() + 10
         while time.monotonic() < until:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"mosquitto does not listen: {(self._folder / 'mosquitto.log').read_text()}")
+        raise AssertionError(f"mosquitto does not listen: {(self.folder / 'mosquitto.log').read_text()}")
 
     def stop(self) -> None:
         """End the process that was started here."""
