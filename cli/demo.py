@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from plugtap.cli.main import UsageError
-from plugtap.sim import stage
+from plugtap.sim import live, stage
 
 PLAN = [("left", "demo-good"), ("right", "demo-precharge")]
 
@@ -145,7 +145,7 @@ async def _watch(
     args: argparse.Namespace, console: Console, folder: Path, bays: list[stage.Bay], why: str, stop: asyncio.Event, begin: float
 ) -> int:
     if why:
-        console.print(f"No virtual cable here ({why}): the same frames go through the daemon's pipe source.\n", style="yellow")
+        console.print(f"{why[0].upper()}{why[1:]}: the same frames go through the daemon's pipe source.\n", style="yellow")
     for bay in bays:
         console.print(f"  {bay.name:<6} {bay.how}", style="dim")
     mqtt_port, metrics_port = stage.free_port(), stage.free_port()
@@ -162,7 +162,7 @@ async def _watch(
             await asyncio.wait_for(ready.wait(), 5)
             await daemon.start()
             await _up(daemon, show, stop)
-            player = asyncio.create_task(_play(bays, args.seed, show))
+            player = asyncio.create_task(live.play([stage.lane(bay, seed=args.seed) for bay in bays], stop))
             await _until(stop, player, daemon)
             numbers = await stage.metrics(metrics_port)
         finally:
@@ -196,15 +196,6 @@ async def _up(daemon: stage.Daemon, show: Show, stop: asyncio.Event) -> None:
     show.say("", "the daemon is online", "green")
 
 
-async def _play(bays: list[stage.Bay], seed: int, show: Show) -> None:
-    """Sessions at all connectors, one round after the other."""
-    number = 0
-    while True:
-        await asyncio.gather(*(stage.play_bay(bay, seed=seed + number) for bay in bays))
-        number += 1
-        await asyncio.sleep(2)
-
-
 async def _until(stop: asyncio.Event, player: asyncio.Task[None], daemon: stage.Daemon) -> None:
     """Until the user or the clock stops it, or something breaks."""
     waiting = asyncio.create_task(stop.wait())
@@ -233,7 +224,7 @@ def _summary(console: Console, folder: Path, show: Show, numbers: str, metrics_p
         console.print("no session has ended yet: let it run for 40 seconds (--for 40)", style="yellow")
     still = len(show.sessions) - len(closed)
     console.print(f"\n{len(closed)} sessions ended, {still} were under way, {len(show.findings)} findings.")
-    console.rule("archive", align="left")
+    console.rule("archive (.part: the daemon goes on with it at its next start)" if kept else "archive (removed now; --keep DIR keeps it)", align="left")
     for path in stage.archives(folder):
         console.print(f"  {path.stat().st_size:>9,} bytes  {path}", soft_wrap=True)
     console.rule(f"http://127.0.0.1:{metrics_port}/metrics", align="left")

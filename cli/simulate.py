@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -11,9 +13,14 @@ from rich.table import Table
 
 from plugtap.cli.main import UsageError
 from plugtap.hw.errors import SourceError
+from plugtap.hw.files import read_items
+from plugtap.sim import capture_scenario, live, stage
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.record import pcapng
 from plugtap.sim.scenario import Scenario, ScenarioError
+from plugtap.sim.v2g import Codec
+
+MANY = 8  # from here on pipes, and no list of each
 
 EXAMPLES = """examples:
   plugtap simulate --list                              what there is: good sessions and named faults
@@ -21,6 +28,9 @@ EXAMPLES = """examples:
   plugtap analyze bad.pcapng                           … and what plugtap says about it
   plugtap simulate my.toml -o mine.pcapng --seed 7     your own scenario file
   plugtap simulate din-dc --show                       the scenario as a file to start from
+  plugtap simulate din-dc --live                       played in real time, for a daemon to listen to
+  plugtap simulate iso2-dc tcp-loss --live --pairs 20  many connectors at once
+  plugtap simulate --from charge.pcapng -o mine.toml   a scenario made of a capture, to vary
 
 The same scenario and seed give the same bytes. How to write scenarios: docs/bench.md"""
 
@@ -32,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--show", action="store_true", help="print the scenario file instead of running it")
     parser.add_argument("-o", "--output", metavar="FILE", help="the capture to write; a folder for several scenarios; - for standard output")
+    parser.add_argument("--from", dest="source", metavar="CAPTURE", help="make a scenario file of the first whole session in a capture; -o FILE.toml")
+    live_options = parser.add_argument_group("playing live")
+    live_options.add_argument("--live", action="store_true", help="play in real time through virtual cables and terminals, or pipes; Ctrl-C ends it")
+    live_options.add_argument("--dir", metavar="DIR", default="plugtap-bench", help="where pipes and the settings file for `plugtap run` go")
+    live_options.add_argument("--speed", type=float, default=1.0, metavar="X", help="play X times as fast (pipes only: time stamps are the bench's)")
+    live_options.add_argument("--pairs", type=int, default=0, metavar="N", help="so many connectors, taking the scenarios in turn (default: one each)")
+    live_options.add_argument("--pipes", action="store_true", help="use pipes even where virtual cables are permitted")
+    live_options.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end after so many seconds")
     parser.add_argument("--seed", type=int, metavar="N", help="another roll of the dice (default: the scenario's own)")
 
 
@@ -40,11 +58,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.list:
             return _list()
+        if args.source:
+            return _from(args)
         if not args.scenario:
             raise UsageError("which scenario? `plugtap simulate --list` shows them")
         chosen = [(name, _load(name)) for name in args.scenario]
         if args.show:
             return _show(args.scenario)
+        if args.live:
+            return asyncio.run(_live([item for _, item in chosen], args))
         if not args.output:
             raise UsageError("say where to write the capture: -o FILE")
         return _write(chosen, args)
@@ -104,4 +126,58 @@ def _write(chosen: list[tuple[str, Scenario]], args: argparse.Namespace) -> int:
         except OSError as error:
             raise SourceError(str(path), str(error)) from None
         console.print(f"{path}: {item.title}: {made.frames} frames, {made.records} pilot records, {made.seconds:.1f} s")
+    return 0
+
+
+async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
+    """Play scenarios side by side until stopped."""
+    if args.speed <= 0:
+        raise UsageError("--speed: a number above 0")
+    count = args.pairs or len(chosen)
+    console = Console(highlight=False)
+    folder = Path(args.dir).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = [(f"bay-{number + 1}", chosen[number % len(chosen)]) for number in range(count)]
+    # A cable's frames are stamped when they are heard, so only real time makes sense there.
+    cable = not args.pipes and args.speed == 1.0 and count <= MANY
+    bays, why = stage.make_bays(folder, plan, cable=cable, terminals=not args.pipes and count <= MANY)
+    codec = Codec(8192)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if args.seconds:
+        loop.call_later(args.seconds, stop.set)
+    try:
+        settings = folder / "plugtap.toml"
+        settings.write_text(stage.settings_toml(folder, bays, 0, 0, site="bench"), encoding="utf-8")
+        if why and not args.pipes and count <= MANY:
+            console.print(why, style="yellow")
+        for bay in bays[:MANY]:
+            console.print(f"  {bay.name:<8} {bay.scenario.name if isinstance(bay.scenario, Scenario) else bay.scenario}: {bay.how}", soft_wrap=True)
+        if count > MANY:
+            console.print(f"  … {count} connectors in all")
+        console.print(f"listen with: plugtap run -c {settings}\nCtrl-C ends it", soft_wrap=True)
+        seed = 1 if args.seed is None else args.seed
+        lanes = [stage.lane(bay, seed=seed + 1000 * number, speed=args.speed, codec=codec) for number, bay in enumerate(bays)]
+        await live.play(lanes, stop)
+        items, late = sum(lane.items for lane in lanes), max(lane.late for lane in lanes) / 1e6
+        console.print(f"{sum(lane.rounds for lane in lanes)} sessions begun, {items} frames and pilot records, at worst {late:.0f} ms late")
+    finally:
+        stage.close(bays)
+    return 0
+
+
+def _from(args: argparse.Namespace) -> int:
+    """A scenario file out of a capture."""
+    if args.scenario:
+        raise UsageError("--from makes a scenario of a capture; name no scenario beside it")
+    if not args.output or not args.output.endswith(".toml"):
+        raise UsageError("say where to write the scenario: -o FILE.toml")
+    text, what = capture_scenario.scenario_text(list(read_items(args.source)), Path(args.source).name)
+    try:
+        Path(args.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SourceError(args.output, str(error)) from None
+    Console(highlight=False).print(f"{args.output}: {what}\nplugtap simulate {args.output} -o again.pcapng", soft_wrap=True)
     return 0

@@ -14,6 +14,7 @@ from plugtap.sim.ev20 import Ev20
 from plugtap.sim.ev_steps import AC_PLAN, DC_PLAN, Over, Steps
 from plugtap.sim.kernel import MS, SECOND, Mailbox, Process, Script, seconds
 from plugtap.sim.node import Node
+from plugtap.sim.scripted import run_ev
 from plugtap.sim.settings import NAMESPACES, EvSettings
 from plugtap.sim.slac_ev import SlacEv
 from plugtap.sim.tcp import Closed, Connection
@@ -165,6 +166,14 @@ class Ev:
         if s.no_tcp:
             raise Over("no-tcp")
         yield from self._connect(ip, port)
+        exchanges = self.pair.settings.exchanges
+        if exchanges:
+            self.schema, self.protocol = "sap", s.protocols[0]
+            yield from run_ev(self, exchanges)
+            self.outcome = "done"
+            self.release()
+            yield from self._close(s.stop_with)
+            return
         yield from self._negotiate()
         self.stop_asked = 0
         self.wants_stop = False

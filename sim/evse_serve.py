@@ -8,6 +8,7 @@ from plugtap.sim import responses
 from plugtap.sim.electrical import CURRENT, ISOLATION, OFF, PRECHARGE
 from plugtap.sim.evse20 import Serve20
 from plugtap.sim.kernel import MS, Mailbox, Script, seconds
+from plugtap.sim.scripted import Answers
 from plugtap.sim.settings import NAMESPACES
 from plugtap.sim.tcp import Closed, Connection
 from plugtap.sim.v2g import Assembler, Content, name_and_body, number, schema_for
@@ -71,6 +72,7 @@ class Server:
         self.heard = 0  # when the EV was last heard
         self.last = ""
         self.serve20 = Serve20(self)
+        self.answers: Answers | None = None
 
     def accept(self, backlog: Mailbox[Connection]) -> Script[None]:
         """Serve connections, one after the other."""
@@ -90,6 +92,8 @@ class Server:
         self.protocol, self.schema, self.expected, self.last = "", "sap", ("supportedAppProtocolReq",), ""
         self.began.clear()
         self.loop_began = -1
+        exchanges = evse.pair.settings.exchanges
+        self.answers = Answers(exchanges) if exchanges else None
         while True:
             data = yield connection.inbox.get(seconds(evse.settings.sequence_timeout))
             if self.hang:
@@ -134,6 +138,12 @@ class Server:
             self.last = "failed"
             return
         name, body = name_and_body(content)
+        if self.answers is not None:
+            if name == "SessionSetupReq":
+                self.setup_session(evse.settings.session_id)
+            yield from self.answers.serve(self, connection, name)
+            self.last = name
+            return
         if self.schema == "sap":
             yield from self._negotiate(connection, body)
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import os
 import socket
 import subprocess
@@ -189,30 +190,74 @@ class PilotPipe:
 PilotSink = PilotPort | PilotPipe
 
 
-async def play(
-    bench: Bench, frames: FrameSink, pilot: PilotSink | None, *, speed: float = 1.0, until: float = 0.0
-) -> None:
-    """Play a bench whose start is now: each item goes out when its time comes.
+class Lane:
+    """One bench after another played into the same sinks. `make(number, start)` gives the bench of a round, or None to end."""
 
-    `speed` 2 plays twice as fast (times inside stay those of the bench: only pipes carry them). Ends with the scenario, or after
-    `until` real seconds.
-    """
-    begin = time.monotonic_ns()
-    start = bench.world.start
-    stop = begin + round(until * SECOND) if until else 1 << 62
-    ending = 0
-    while True:
-        now = time.monotonic_ns()
-        moment = start + round((now - begin) * speed)
-        for item in bench.advance(moment):
-            if isinstance(item, Frame):
-                frames.frame(item)
-            elif isinstance(item, CpRecord) and pilot is not None:
-                pilot.record(item)
-        if bench.over() and not ending:
-            ending = moment + round(bench.settings.tail * SECOND)
-        if now >= stop or moment >= bench.end or (ending and moment >= ending):
-            return
+    def __init__(self, make: Callable[[int, int], Bench | None], frames: FrameSink | None, pilot: PilotSink | None, *, speed: float = 1.0) -> None:
+        self._make = make
+        self._frames = frames
+        self._pilot = pilot
+        self._speed = speed
+        self._bench: Bench | None = None
+        self._began = 0  # monotonic ns at which the bench's start stands
+        self._end = 0  # in the bench's time
+        self.rounds = 0
+        self.items = 0
+        self.late = 0  # ns: how far behind the clock an event was delivered at worst
+
+    def begin(self, now: int) -> bool:
+        """Start the next round; False when there is none."""
+        self._bench = self._make(self.rounds, time.time_ns())
+        if self._bench is None:
+            return False
+        self.rounds += 1
+        self._began = now
+        self._end = self._bench.end
+        return True
+
+    def step(self, now: int) -> int | None:
+        """Deliver what is due at `now` (monotonic ns); when to come again, or None when it is over."""
+        bench = self._bench
+        if bench is None and not self.begin(now):
+            return None
+        bench = self._bench
+        assert bench is not None
+        start = bench.world.start
+        moment = start + round((now - self._began) * self._speed)
         due = bench.world.next_time()
-        wait = QUANTUM if due is None else max(QUANTUM, round((due - moment) / speed))
-        await asyncio.sleep(min(wait, 100 * MS) / SECOND)
+        if due is not None:
+            self.late = max(self.late, round((moment - due) / self._speed))
+        for item in bench.advance(min(moment, self._end)):
+            self.items += 1
+            if isinstance(item, Frame):
+                if self._frames is not None:
+                    self._frames.frame(item)
+            elif isinstance(item, CpRecord) and self._pilot is not None:
+                self._pilot.record(item)
+        if bench.over():
+            self._end = min(self._end, moment + round(bench.settings.tail * SECOND)) if self._end == bench.end else self._end
+        if moment >= self._end:
+            self._bench = None
+            return now + QUANTUM
+        following = bench.world.next_time()
+        wait = 100 * MS if following is None else round((following - moment) / self._speed)
+        return now + max(QUANTUM, min(wait, 100 * MS))
+
+
+async def play(lanes: list[Lane], stop: asyncio.Event | None = None) -> None:
+    """Play lanes side by side by the wall clock, until all have ended or `stop` is set. One task serves them all."""
+    queue = [(time.monotonic_ns(), number) for number in range(len(lanes))]
+    heapq.heapify(queue)
+    while queue and not (stop is not None and stop.is_set()):
+        now = time.monotonic_ns()
+        if queue[0][0] > now:
+            await asyncio.sleep(max(QUANTUM, queue[0][0] - now) / SECOND)
+            continue
+        served = 0
+        while queue and queue[0][0] <= now and served < len(lanes):
+            _, number = heapq.heappop(queue)
+            again = lanes[number].step(time.monotonic_ns())
+            if again is not None:
+                heapq.heappush(queue, (again, number))
+            served += 1
+        await asyncio.sleep(0)

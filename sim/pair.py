@@ -20,6 +20,7 @@ from plugtap.sim.kernel import MS, Script, World, seconds
 from plugtap.sim.line import Line, Station
 from plugtap.sim.modem import Modem, ModemSettings
 from plugtap.sim.pilot import Pilot, PilotSettings
+from plugtap.sim.scripted import Exchange
 from plugtap.sim.settings import EvseSettings, EvSettings
 from plugtap.sim.tcp import Connection
 from plugtap.sim.v2g import PAYLOAD_TYPE, Codec, Content
@@ -37,6 +38,7 @@ class PairSettings(msgspec.Struct):
     evse_modem: ModemSettings = ModemSettings(restart=0.9)
     changes: tuple[Change, ...] = ()
     actions: tuple[Action, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()  # a session by script instead of by plan
 
 
 class Pair:

@@ -10,6 +10,7 @@
     [tap]                                  # how the tap listens
     [[change]]                             # a message altered on its way out (deviate.Change)
     [[do]]                                 # something that happens after a message (deviate.Action)
+    [[exchange]]                           # a session by script: request, answer, times (scripted.Exchange)
     [[neighbor]]                           # another pair on the same line: ev, evse … as above
     [expect]                               # what the analyser should say
     outcome = "failed"; side = "SECC"; checks = ["value-precharge-stalled"]
@@ -31,6 +32,7 @@ from plugtap.sim.line import Impairment
 from plugtap.sim.modem import ModemSettings
 from plugtap.sim.pair import PairSettings
 from plugtap.sim.pilot import PilotSettings
+from plugtap.sim.scripted import Exchange
 from plugtap.sim.settings import EvseSettings, EvSettings
 from plugtap.sim.taps import TapSettings
 from plugtap.sim.v2g import Codec
@@ -66,6 +68,7 @@ class PairFile(msgspec.Struct, forbid_unknown_fields=True):
     evse_modem: dict[str, Any] = {}
     change: list[dict[str, Any]] = []
     do: list[dict[str, Any]] = []
+    exchange: list[dict[str, Any]] = []
 
 
 class Scenario(PairFile, forbid_unknown_fields=True):
@@ -142,6 +145,7 @@ def _inherit(own: Scenario, base: Scenario) -> None:
         setattr(own, part, _merged(getattr(base, part), getattr(own, part)))
     own.change = [*base.change, *own.change]
     own.do = [*base.do, *own.do]
+    own.exchange = own.exchange or base.exchange
     own.neighbor = own.neighbor or base.neighbor
     if own.duration == Scenario().duration:
         own.duration = base.duration
@@ -182,6 +186,7 @@ def _pair(where: str, raw: PairFile) -> PairSettings:
         ev_modem=modems["ev_modem"],
         evse_modem=modems["evse_modem"],
         changes=tuple(_typed(f"{where} [[change]]", change, Change) for change in raw.change),
+        exchanges=tuple(_typed(f"{where} [[exchange]]", exchange, Exchange) for exchange in raw.exchange),
         actions=tuple(_typed(f"{where} [[do]]", action, Action) for action in raw.do),
     )
 

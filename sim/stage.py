@@ -16,14 +16,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from plugtap.sim import scenario as scenarios
-from plugtap.sim.live import CapturePipe, FrameSink, LiveError, PilotPipe, PilotPort, PilotSink, Veth, play
+from plugtap.sim.bench import Bench
+from plugtap.sim.live import CapturePipe, FrameSink, Lane, LiveError, PilotPipe, PilotPort, PilotSink, Veth
+from plugtap.sim.scenario import Scenario
+from plugtap.sim.v2g import Codec
 
 START_SECONDS = 20.0
 STOP_SECONDS = 8.0
@@ -37,7 +40,7 @@ class Bay(msgspec.Struct):
     """One connector of the demo: its tap's name, the scenario played at it, and where the tap listens."""
 
     name: str
-    scenario: str
+    scenario: str | Scenario
     frames: FrameSink
     pilot: PilotSink
     capture: str  # TOML of [tap.NAME.capture]
@@ -53,10 +56,12 @@ def free_port() -> int:
         return port
 
 
-def make_bays(folder: Path, plan: list[tuple[str, str]], *, cable: bool) -> tuple[list[Bay], str]:
-    """The demo's connectors, by veth and pty where the machine lets us, else by pipes. Also says why, if by pipes."""
+def make_bays(
+    folder: Path, plan: Sequence[tuple[str, str | Scenario]], *, cable: bool, terminals: bool = True
+) -> tuple[list[Bay], str]:
+    """Virtual connectors, by veth and pty where the machine lets us, else by pipes. Also says why, if by pipes."""
     bays: list[Bay] = []
-    why = "" if cable else "as asked for"
+    why = "" if cable else "no virtual cables, as asked for"
     for number, (name, scenario) in enumerate(plan):
         veth: Veth | None = None
         if not why:
@@ -73,6 +78,8 @@ def make_bays(folder: Path, plan: list[tuple[str, str]], *, cable: bool) -> tupl
             path = folder / f"{name}.fifo"
             frames, capture, how = CapturePipe(path), f'type = "pipe"\npath = "{path}"\nclock = "local"', f"pipe {path.name}"
         try:
+            if not terminals:
+                raise OSError
             port = PilotPort(form, boot)
             pilot: PilotSink = port
             pilot_toml = f'type = "serial"\ndevice = "{port.device}"\nbaud = 230400\nformat = "{form}"'
@@ -85,15 +92,15 @@ def make_bays(folder: Path, plan: list[tuple[str, str]], *, cable: bool) -> tupl
     return bays, why
 
 
-def settings_toml(folder: Path, bays: list[Bay], mqtt_port: int, metrics_port: int) -> str:
-    """The daemon's settings file for the demo."""
+def settings_toml(folder: Path, bays: list[Bay], mqtt_port: int, metrics_port: int, site: str = "demo") -> str:
+    """A settings file for a daemon that listens at the bays. `mqtt_port` 0: no MQTT."""
     mqtt = (
         f'[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {mqtt_port}\nprotocol = "3.1.1"\nhealth_seconds = 5.0\npilot_seconds = 2.0\n'
         if mqtt_port
         else ""
     )
     parts = [
-        f'[site]\nname = "demo"\nstate = "{folder / "state"}"\n',
+        f'[site]\nname = "{site}"\nstate = "{folder / "state"}"\n',
         mqtt,
         f'[metrics]\nlisten = "127.0.0.1"\nport = {metrics_port}\n',
         '[log]\nlevel = "info"\n',
@@ -201,11 +208,17 @@ async def listen(port: int, handler: Callable[[str, dict[str, Any]], None], read
             handler(str(message.topic), value if isinstance(value, dict) else {"value": value})
 
 
-async def play_bay(bay: Bay, *, seed: int, until: float = 0.0) -> None:
-    """Play a bay's scenario once, now, in real time."""
-    settings = scenarios.load(bay.scenario)
-    bench = scenarios.bench(settings, seed=seed, start=time.time_ns())
-    await play(bench, bay.frames, bay.pilot, until=until)
+def lane(bay: Bay, *, seed: int, rounds: int = 0, speed: float = 1.0, codec: Codec | None = None) -> Lane:
+    """A bay's scenario, played again and again (or `rounds` times), each time with other dice."""
+    scenario = scenarios.load(bay.scenario) if isinstance(bay.scenario, str) else bay.scenario
+    shared = codec or Codec()
+
+    def make(number: int, start: int) -> Bench | None:
+        if rounds and number >= rounds:
+            return None
+        return scenarios.bench(scenario, seed=seed + number, start=start, codec=shared)
+
+    return Lane(make, bay.frames, bay.pilot, speed=speed)
 
 
 def archives(folder: Path) -> list[Path]:
