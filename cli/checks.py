@@ -217,12 +217,14 @@ def _stats(args: argparse.Namespace, settings: AnalysisSettings, chosen: Mapping
                 for item in source.items():
                     analysis.feed(item)
             analysis.finish()
+            tally.add(analysis)
+            errors = source.errors
         except SourceError as error:
+            errors = [error]
+        if errors:
             unreadable += 1
             meter.hide()
-            print(f"plugtap checks: {error}", file=sys.stderr)
-            continue
-        tally.add(analysis)
+            print("\n".join(f"plugtap checks: {error}" for error in errors), file=sys.stderr)
     meter.hide()
     rows = tally.rows(chosen)
     if args.json:
@@ -244,7 +246,7 @@ def table(rows: Sequence[Mapping[str, Any]], tally: Tally, unreadable: int) -> s
     never = len(rows) - len(shown)
     lines.append(
         f"{tally.captures} captures, {tally.sessions} sessions; {len(shown)} checks armed, {never} never had anything to look at"
-        + (f"; {unreadable} captures unreadable" if unreadable else "")
+        + (f"; {unreadable} captures unreadable in whole or in part" if unreadable else "")
     )
     lines.append("fired counts repeats; info, warning and error count findings as they stand at the session's end")
     return "\n".join(lines)
