@@ -61,7 +61,7 @@ class MessageTimeout(Check):
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
         name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
-        if name not in self.meta.limits or ev.late or ev.request.frame == self.said:
+        if name not in self.meta.limits or ev.request.frame == self.said:
             return
         limit = self.limit(name)
         if ev.latency <= ns(limit):
@@ -143,7 +143,7 @@ class PerformanceMissed(Check):
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
         name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
-        if name not in self.meta.limits or ev.late or ev.name in LOOP_MESSAGES:
+        if name not in self.meta.limits or ev.name in LOOP_MESSAGES:
             return
         self.arm()
         limit = self.limit(name)
@@ -180,8 +180,6 @@ class SlowCurrentDemand(Check):
 
     @on(Exchange, "CurrentDemand")
     def answered(self, ev: Exchange) -> None:
-        if ev.late:
-            return
         self.arm()
         slow, late = self.limit("loop_slow"), self.limit("loop_late")
         if ev.latency <= ns(slow):

@@ -101,8 +101,8 @@ class ClockDiffers(Check):
         if abs(difference) <= limit:
             self.evaluated()
             return
-        word = "ahead" if difference > 0 else "behind"
-        self.fire(ev, f"The clock of the {ev.side} is {abs(difference):.0f} s {word} of the capture's.", key=ev.side, side=ev.side,
+        word = "ahead of" if difference > 0 else "behind"
+        self.fire(ev, f"The clock of the {ev.side} is {abs(difference):.0f} s {word} the capture's.", key=ev.side, side=ev.side,
                   values={"difference": quantity(abs(difference), "s", limit, ">")})  # fmt: skip
 
 
