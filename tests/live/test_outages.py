@@ -144,6 +144,7 @@ async def test_a_session_goes_on_after_the_power_failed(tmp_path: pathlib.Path, 
     assert "going on with" in daemon.log
 
 
+@pytest.mark.slow
 async def test_a_stop_within_a_session_leaves_it_open_and_a_new_start_goes_on(tmp_path: pathlib.Path, broker: Broker, fifo: Fifo) -> None:
     items = Lab.good("din-dc", pilot=False).items(ticks=None)
     middle = len(items) // 2
