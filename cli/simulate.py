@@ -125,7 +125,7 @@ def _write(chosen: list[tuple[str, Scenario]], args: argparse.Namespace) -> int:
             path.write_bytes(made.data)
         except OSError as error:
             raise SourceError(str(path), str(error)) from None
-        console.print(f"{path}: {item.title}: {made.frames} frames, {made.records} pilot records, {made.seconds:.1f} s")
+        console.print(f"{path}: {item.title}: {made.frames} frames, {made.records} pilot records, {made.seconds:.1f} s", soft_wrap=True)
     return 0
 
 

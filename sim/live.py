@@ -91,16 +91,23 @@ class _PipeWriter:
         self._greeting = greeting
         self._fd = -1
         self._held = bytearray()
+        if path.is_fifo():
+            path.unlink()  # left over by a run that was killed
         os.mkfifo(path, 0o600)
 
-    def write(self, data: bytes) -> None:
+    def ready(self) -> bool:
+        """Whether somebody reads; opens the pipe (and greets) when somebody has come."""
         if self._fd < 0:
             try:
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
                 self.dropped += 1
-                return
+                return False
             self._held = bytearray(self._greeting())
+        return True
+
+    def write(self, data: bytes) -> None:
+        """Write to the reader there is (see `ready`)."""
         self._held += data
         try:
             del self._held[: os.write(self._fd, self._held)]
@@ -137,9 +144,8 @@ class CapturePipe:
 
     def frame(self, frame: Frame) -> None:
         """Write one frame."""
-        # The first write opens the pipe and greets, which makes the writer the packet belongs to.
-        self._pipe.write(b"")
-        self._pipe.write(self._writer.packet(0, frame.t, frame.data))
+        if self._pipe.ready():  # a new reader gets a new section, and the packet belongs to it
+            self._pipe.write(self._writer.packet(0, frame.t, frame.data))
 
     def close(self) -> None:
         """Close and remove the FIFO."""
@@ -180,7 +186,9 @@ class PilotPipe:
 
     def record(self, record: CpRecord) -> None:
         """Write what the device says about one record."""
-        self._pipe.write(self._adc.encode(record))
+        data = self._adc.encode(record)
+        if self._pipe.ready():
+            self._pipe.write(data)
 
     def close(self) -> None:
         """Close and remove the FIFO."""
