@@ -70,6 +70,7 @@ class SessionTracker:
         self.open: dict[str, Session] = {}
         self._by_ev: dict[bytes, Session] = {}
         self._by_stream: dict[int, Session] = {}
+        self._idents: dict[str, None] = {}  # of the latest sessions
         self._resumable: dict[str, str] = {}  # SessionID -> id of the session that paused (or ended) with it
         self._ids_used: dict[str, str] = {}  # SessionID -> the last session that had it
         self._own_seccs: set[bytes] = {_mac(m) for m in settings.own_macs}
@@ -137,8 +138,11 @@ class SessionTracker:
             self._end(oldest, "unknown", "capture-end", ev.t, ev.frame)
             self._close(oldest, ev.t)
         ident = stable_id("s", self.settings.site, self.settings.tap, ev.t, (evcc or b"").hex())
-        while ident in self.open:  # two pairs in the same nanosecond
+        while ident in self._idents:  # two pairs in the same nanosecond, or a clock that was set back
             ident = stable_id("s", ident)
+        if len(self._idents) >= MAX_REMEMBERED + self.settings.max_sessions:
+            del self._idents[next(i for i in self._idents if i not in self.open)]
+        self._idents[ident] = None
         session = Session(ident, ev.t, ev.frame)
         session.start_late = not from_start
         session.plug = self._plug

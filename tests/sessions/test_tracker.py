@@ -188,3 +188,15 @@ def test_sessions_are_capped() -> None:
         data[11] = n
         analysis.feed(msgspec.structs.replace(items[0], t=items[0].t + n * 1_000_000, number=n + 1, data=bytes(data)))
     assert sum(r.state == "open" for r in analysis.reports()) == 2
+
+
+def test_sessions_of_the_same_moment_have_ids_of_their_own() -> None:
+    """A clock that is set back may give the same moment twice."""
+    items = [i for i in Lab.good("din-dc", pilot=False).items(ticks=None) if isinstance(i, Frame)]
+    analysis = Analysis(foreign=True)
+    for again in range(3):
+        for item in items:
+            analysis.feed(msgspec.structs.replace(item, number=item.number + again * len(items)))
+    analysis.finish()
+    ids = [r.id for r in analysis.reports()]
+    assert len(ids) == len(set(ids)) == 3
