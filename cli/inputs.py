@@ -193,8 +193,9 @@ def _since(start: int, records: list[CpRecord]) -> list[CpRecord]:
 def settings_for(args: argparse.Namespace, source: CaptureItems) -> AnalysisSettings:
     """Settings of the archive (--as-recorded), of a file (-c), or the defaults. Raises SourceError and ConfigError."""
     if args.as_recorded:
-        if source.settings is None:
-            raise SourceError(source.name, "is not an archive of plugtap and holds no settings", "leave --as-recorded out")
+        if not source.settings:
+            reason = "is an archive without settings" if source.ours else "is not an archive of plugtap and holds no settings"
+            raise SourceError(source.name, reason, "leave --as-recorded out")
         try:
             return decode_settings(source.settings)
         except msgspec.MsgspecError as error:
