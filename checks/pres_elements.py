@@ -116,7 +116,7 @@ class EvseParameter(_Presence):
 
 @register
 class ScheduleMissing(_Presence):
-    """It may be left out only while Ongoing."""
+    """It may be left out only while Ongoing. In DIN it must be there always: without it the message cannot be decoded."""
 
     meta = Meta(
         id="pres-saschedule-missing",
@@ -129,7 +129,7 @@ class ScheduleMissing(_Presence):
         cause="The EVSE's software leaves the schedule out.",
         fix="EVSE: send at least one SAScheduleTuple with Finished.",
         refs=("V2G2-303", "V2G2-305"),
-        protocols=("din", "iso2"),
+        protocols=("iso2",),
         uec="V2GParameterNotAllowed",
         priority=39,
         gap="proceed",

@@ -110,7 +110,7 @@ class NoMonitor(Check):
         cause="An EVSE without isolation monitoring, as in a laboratory.",
         fix="Do not use it for vehicles of the public; configure the isolation monitor.",
         refs=("ISO 15118-2 8.5.4.1",),
-        protocols=("din", "iso2"),
+        protocols=("iso2",),
         modes=("dc",),
         uec="InsulationFault",
         gap="proceed",
