@@ -17,7 +17,6 @@ from plugtap.checks.meta import Limit
 
 SURE = ("confirmed", "single", "heuristic", "unconfirmed")
 COMMON = ("sure", "refs", "source")
-PLAIN = ("merged",)  # tables that hold no fact of a standard
 
 # Columns each table has besides COMMON. A table not named here has at least COMMON.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -26,7 +25,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "presence": ("protocol", "message", "element", "mode", "when", "rule", "check"),
     "codes": ("kind", "code", "side", "meaning", "fix"),
     "ranges": ("protocol", "element", "unit", "low", "high"),
-    "merged": ("id", "into", "why"),
 }
 LIMIT_COLUMNS = ("name", "value", "unit", "why")
 
@@ -102,14 +100,14 @@ def parse(text: str, name: str) -> tuple[Row, ...]:
         cells = line.split("\t")
         if not columns:
             columns = cells
-            needed = {*(() if name in PLAIN else COMMON), *(COLUMNS.get(name, ()))}
+            needed = {*COMMON, *(COLUMNS.get(name, ()))}
             if missing := sorted(needed - set(columns)):
                 raise TableError(f"{name}.tsv line {number}: no column {', '.join(missing)}")
             continue
         if len(cells) != len(columns):
             raise TableError(f"{name}.tsv line {number}: {len(cells)} cells, not {len(columns)}")
         row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-        if name not in PLAIN and row["sure"] not in SURE:
+        if row["sure"] not in SURE:
             raise TableError(f"{name}.tsv line {number}: sure is {row['sure']!r}, not one of {', '.join(SURE)}")
         row["line"] = str(number)
         rows.append(row)
@@ -248,9 +246,3 @@ def ranges() -> dict[tuple[str, str], Range]:
         for protocol in row["protocol"].split():
             found[protocol, row["element"]] = entry
     return found
-
-
-@functools.cache
-def merged() -> dict[str, tuple[str, str]]:
-    """Symptoms without a check of their own: id -> (the check that tells it, why); "" where a passive tap cannot decide. Raises TableError."""
-    return {row["id"]: (row["into"], row["why"]) for row in rows("merged")}
