@@ -57,7 +57,7 @@ class ControlMode(Asked):
     def selection(self, ev: V2gMessage) -> None:
         node = ev.body.get("SelectedEnergyTransferService")
         key = (dig(node, "ServiceID"), dig(node, "ParameterSetID"))
-        self.selected, self.mode = ev, MODES.get(self.sets.get(key, 0))  # type: ignore[arg-type]
+        self.selected, self.mode = ev, MODES.get(self.sets.get(key, 0))
 
     @on(V2gMessage, "ScheduleExchangeReq", "DC_ChargeLoopReq", "AC_ChargeLoopReq")
     def use(self, ev: V2gMessage) -> None:

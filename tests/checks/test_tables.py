@@ -38,7 +38,7 @@ def test_comments_and_blank_lines_are_no_rows() -> None:
     ],
 )
 def test_broken_tables_name_file_and_line(text: str, says: str) -> None:
-    with pytest.raises(TableError, match="made.tsv") as error:
+    with pytest.raises(TableError, match=r"made\.tsv") as error:
         parse(text, "made")
     assert says in str(error.value)
 
