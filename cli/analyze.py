@@ -25,6 +25,7 @@ from plugtap.report.redact import KEY_BYTES, Redactor
 from plugtap.sessions.records import rfc3339
 
 FAIL_ON = ("error", "warning", "failed", "never")
+MAX_FAILURES = 5  # of checks, named
 FILE_WIDTH = 160  # of text that goes into a file or pipe: no narrow wrapping, so that it can be searched
 
 EXAMPLES = """examples:
@@ -136,6 +137,7 @@ class Run:
             notes = (*notes, f"interrupted after frame {facts.frames}; what follows was not read")
         if analysis.capped_reports:
             notes = (*notes, f"more sessions than can be kept: the first {analysis.capped_reports} are left out")
+        notes = (*notes, *_failures(analysis))
         return CaptureReport(
             file=source.name, frames=facts.frames, start=rfc3339(facts.start) if facts.start is not None else None,
             end=rfc3339(facts.end) if facts.end is not None else None,
@@ -167,6 +169,17 @@ class Run:
         self.unreadable += 1
         self.meter.hide()
         Console(stderr=True, highlight=False).print(f"plugtap analyze: {error}", style="red", soft_wrap=True, markup=False)
+
+
+def _failures(analysis: Analysis) -> list[str]:
+    """Checks that raised: a mistake in plugtap, which must not look like a good session."""
+    failed = analysis.engine.failures
+    notes = [f"the check {check} failed {_times(n)} ({reason}); please report it" for check, (n, reason) in list(failed.items())[:MAX_FAILURES]]
+    return notes + ([f"{len(failed) - MAX_FAILURES} more checks failed"] if len(failed) > MAX_FAILURES else [])
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 def exit_code(reports: list[CaptureReport], fail_on: str) -> int:

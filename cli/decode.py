@@ -114,6 +114,8 @@ def _capture(args: argparse.Namespace) -> int:
             line = event_line(event, session, start)
             failures += line.get("error") is not None
             _write(line if redactor is None else _redacted(line, redactor))
+            if args.file == "-":  # whoever reads a live capture line by line must not wait for a full buffer
+                sys.stdout.flush()
     sys.stdout.flush()
     if failures:
         print(f"plugtap decode: {failures} payloads could not be decoded; each line says where and why", file=sys.stderr)

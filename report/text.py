@@ -29,6 +29,16 @@ SEVERITY_STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
 SEVERITY_ORDER = {"error": 0, "warning": 1, "info": 2}
 PROTOCOL = {"din": "DIN 70121", "iso2": "ISO 15118-2", "iso20": "ISO 15118-20", "iec61851": "IEC 61851 (pilot only)"}
 SIDE = {"EVCC": "EV", "SECC": "EVSE", "line": "the line", "tap": "the tap", "authorization": "authorisation", "user": "the user"}
+ENDED = {
+    "session-stop": "SessionStop",
+    "pause": "paused",
+    "fin": "TCP FIN",
+    "rst": "TCP RST",
+    "silence": "silence",
+    "unplug": "unplugged",
+    "new-slac": "new SLAC",
+    "capture-end": "capture ends",
+}
 MAX_FINDINGS = 12  # shown unless all are wanted
 MAX_FREQUENT = 8
 GLUE = "\ue000"  # becomes a blank at which no line breaks (rich breaks at U+00A0 too)
@@ -217,8 +227,8 @@ def _way(report: SessionReport) -> Text:
         if took >= LONG_PHASE_S:
             text.append(glued(f" {_span(took)}"), "dim")
     if report.ended is not None:
-        by = f" by {SIDE.get(report.ended.by, report.ended.by)}" if report.ended.by != "unknown" else ""
-        text.append("  ").append(glued(f"({report.ended.how.replace('-', ' ')}{by}, frame {report.ended.frame})"), "dim")
+        by = f" by {SIDE[report.ended.by]}" if report.ended.by in ("EVCC", "SECC") else ""
+        text.append("  ").append(glued(f"({ENDED.get(report.ended.how, report.ended.how)}{by}, frame {report.ended.frame})"), "dim")
     return text
 
 

@@ -24,9 +24,12 @@ from lab import Lab
 from lab_wire import EV_MAC, EVSE_MAC, NMK, link_local
 
 from plugtap.analysis.analysis import Analysis
+from plugtap.checks import catalogue
+from plugtap.checks.base import on
 from plugtap.cli.interrupt import Stop
 from plugtap.cli.main import main
 from plugtap.config.analysis import AnalysisSettings
+from plugtap.protocols.events import V2gMessage
 from plugtap.protocols.items import Item, Tick
 
 SCHEMAS = ROOT / "docs" / "schema"
@@ -365,6 +368,20 @@ def test_no_capture_and_no_session(analyze: Any, tmp_path: Path) -> None:
     said = analyze(tmp_path / "empty.pcap")
     assert said.code == 0
     assert "no charging communication in 0 frames" in said.out
+
+
+def test_a_check_that_fails_is_told(analyze: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not look as if nothing was found."""
+    first = next(iter(catalogue.load().values()))
+
+    class Broken(first):  # type: ignore[misc, valid-type]
+        @on(V2gMessage)
+        def message(self, event: V2gMessage) -> None:
+            raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(catalogue, "load", lambda: {first.meta.id: Broken})
+    (capture,) = analyze(folder / "good.pcap", "--format", "json").document["captures"]
+    assert capture["notes"] == [f"the check {first.meta.id} failed 3 times (ZeroDivisionError: a mistake); please report it"]
 
 
 # -- interruption --------------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_lab import archive, good, pcap, plugtap
+from cli_lab import archive, command, environment, good, pcap, plugtap
 from lab_wire import EV_MAC, NMK
 
 from plugtap.cli.main import main
@@ -142,3 +144,19 @@ def test_wrong_usage_says_what_to_write(decode: Any, args: list[str], words: str
     code, rows, err = decode(*args)
     assert (code, rows) == (2, [])
     assert words in err
+
+
+def test_a_live_capture_is_printed_line_by_line(path: Path) -> None:
+    """What came is there at once, though the capture goes on; Ctrl-C ends it."""
+    process = subprocess.Popen([*command(), "decode", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    assert process.stdin is not None and process.stdout is not None
+    data = path.read_bytes()
+    process.stdin.write(data[: len(data) // 2])
+    process.stdin.flush()
+    first = json.loads(process.stdout.readline())
+    assert first["message"] == "supportedAppProtocolReq"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == b""
+    assert all(json.loads(line) for line in out.splitlines())
