@@ -4,7 +4,7 @@
 content              example                                                          times
 ===================  ===============================================================  ====================================
 CPF1                 what the ADC sent over the serial line, byte by byte             device clock
-lines of a device    ``CP,123456,9012,-11987,50,10001*2C``, ``hi=8.97 … t=1.5``       device clock
+lines of a device    ``CP,123456,9012,-11987,50,10001*1C``, ``hi=8.97 … t=1.5``       device clock
 JSON Lines           ``{"time": "2026-01-01T12:00:00Z", "hi": 9, "lo": -12, …}``      `time`: absolute
 ..                   ``{"t": 1.5, "state": "B2"}``                                    `t`: seconds since the capture began
 values out of MMEs   ``{"time": …, "data": {"state": "B", "duty_pct": 5, …}}``        absolute

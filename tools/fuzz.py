@@ -27,6 +27,7 @@ from plugtap.protocols.errors import DecodeError  # noqa: E402
 FOLDER = ROOT / "build" / "fuzz"
 MAX_KEPT = 20  # crashes of one target in one run
 SHRINK_SECONDS = 20.0
+SLOW_SECONDS = 10.0  # a case that takes longer is a mistake too: somebody could stop a tap with it
 
 
 class Counts:
@@ -47,13 +48,15 @@ class Counts:
 
 def broken(target: hostile.Target, data: bytes) -> str:
     """What goes wrong with a case: where and what, the same for the same mistake; empty if nothing does."""
+    begun = time.process_time()
     try:
         target.check(data)
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "/tests/" not in f.filename] or traceback.extract_tb(error.__traceback__)
         last = frames[-1]
         return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
-    return ""
+    took = time.process_time() - begun
+    return f"slow: {took:.0f} s of CPU time" if took > SLOW_SECONDS else ""
 
 
 def shrunk(target: hostile.Target, data: bytes, what: str) -> bytes:
