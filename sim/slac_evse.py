@@ -32,6 +32,7 @@ class SlacEvse:
         self.evse = evse
         self.runs: dict[bytes, Run] = {}
         self.matched = False
+        self.partner = b""  # MAC of the EV that was given the key
         self.nmk = b""
         self.nid = b""
         self._chance = evse.world.chance(f"{evse.name}/slac")
@@ -58,7 +59,8 @@ class SlacEvse:
     def _handle(self, message: mme.Mme) -> None:
         s, body, ev = self.evse.settings, message.body, message.src
         if message.mmtype == mme.SLAC_PARM | mme.REQ:
-            if self.matched and self.evse.link_lost():
+            if self.matched and (self.evse.link_lost() or (ev == self.partner and self.evse.connection is None)):
+                # Its own EV starts over: the match before came to nothing.
                 self.matched = False
             if self.evse.armed() and not self.matched and len(body) >= 10:
                 run = Run(body[2:10])
@@ -125,4 +127,5 @@ class SlacEvse:
         body = mme.slac_match_cnf(ev, self.evse.station.mac, run.run_id, self.nid, self.nmk)
         self.evse.world.later(delay, lambda: self._send(ev, mme.SLAC_MATCH | mme.CNF, body))
         self.matched = True
+        self.partner = ev
         self.evse.on_match()
