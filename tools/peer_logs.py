@@ -128,6 +128,20 @@ def compare_payloads(evcc: Log, secc: Log) -> tuple[int, list[str]]:
     return count, found
 
 
+def compare_identities(secc: Log, session: dict[str, Any]) -> list[str]:
+    """Whether plugtap's session has the EVCCID and EVSEID of the session set-up in the log."""
+    found = []
+    for message, element, ours in (
+        ("SessionSetupReq", "EVCCID", session["evcc"]["evccid"]),
+        ("SessionSetupRes", "EVSEID", session["secc"]["evseid"]),
+    ):
+        trees = [dict(_leaves(m.content)) for m in secc.messages if m.name == message]
+        theirs = [value for tree in trees for path, value in tree.items() if path.endswith(f"/{element}")]
+        if theirs != ([ours] if trees else []):
+            found.append(f"{element}: log {theirs}, plugtap {ours!r}")
+    return found
+
+
 def sequence_difference(logged: list[str], decoded: list[str]) -> str:
     """Where two sequences of messages differ first, in words; "" where they are the same."""
     for index, (theirs, ours) in enumerate(zip(logged, decoded, strict=False), 1):

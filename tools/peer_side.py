@@ -2,12 +2,15 @@
 
 usage: peer_side.py secc | peer_side.py evcc CONFIG
 
-The package's own entry points do all the work; settings come by its environment variables. Three things are added,
-and none changes the bytes of a message:
+The package's own entry points do all the work; settings come by its environment variables. Some things are added, and
+none changes the bytes of a message:
 
 - its EXI codec, a Java program, is used a few times before the session: a cold one takes longer for a message than
   the 0.25 s that the simulated EV waits in the charge loop;
 - TLS secrets are written to $SSLKEYLOGFILE, which the package itself does not look at;
+- with $PEER_GO it waits after that until the file of this name exists: both sides get ready at the same time, and the
+  EV asks when the SECC listens;
+- with $PEER_PATIENCE it waits at least so many seconds for the next message, for machines too busy to be in time;
 - $PEER_SLOW, like ``CurrentDemandRes:0.5``, makes the codec need so many seconds more for one kind of message.
 """
 
@@ -22,8 +25,8 @@ ROUNDS = 8
 SESSION_SETUP = '{"V2G_Message": {"Header": {"SessionID": "00"}, "Body": {"SessionSetupReq": {"EVCCID": "020000000001"}}}}'
 
 
-def prepared(codec_class: Any, slow: str) -> Any:
-    """A class like `codec_class` whose instances have been used when they are handed out."""
+def prepared(codec_class: Any, slow: str, go: str) -> Any:
+    """A class like `codec_class` whose instances have been used, and `go` exists, when they are handed out."""
     from iso15118.shared.messages.enums import Namespace
 
     name, _, seconds = slow.partition(":")
@@ -34,6 +37,8 @@ def prepared(codec_class: Any, slow: str) -> Any:
             for _ in range(ROUNDS):
                 for namespace in (Namespace.DIN_MSG_DEF, Namespace.ISO_V2_MSG_DEF):
                     self.decode(self.encode(SESSION_SETUP, namespace), namespace)
+            while go and not os.path.exists(go):
+                time.sleep(0.05)
 
         def encode(self, message: str, namespace: str) -> bytes:
             if name and f'"{name}"' in message:
@@ -41,6 +46,16 @@ def prepared(codec_class: Any, slow: str) -> Any:
             return super().encode(message, namespace)
 
     return Prepared
+
+
+def be_patient(state_class: Any, seconds: float) -> None:
+    """Raises the message time-outs below `seconds`."""
+    create = state_class.create_next_message
+
+    def create_next_message(self: Any, next_state: Any, next_msg: Any, next_msg_timeout: float, *rest: Any, **named: Any) -> Any:
+        return create(self, next_state, next_msg, max(next_msg_timeout, seconds), *rest, **named)
+
+    state_class.create_next_message = create_next_message
 
 
 def log_keys(module: Any, path: str) -> None:
@@ -64,7 +79,11 @@ def run() -> None:
     else:
         from iso15118.evcc import main
         from iso15118.evcc.transport import tcp_client as transport
-    main.ExificientEXICodec = prepared(main.ExificientEXICodec, os.environ.get("PEER_SLOW", ""))
+    main.ExificientEXICodec = prepared(main.ExificientEXICodec, os.environ.get("PEER_SLOW", ""), os.environ.get("PEER_GO", ""))
+    if patience := float(os.environ.get("PEER_PATIENCE", "0")):
+        from iso15118.shared.states import State
+
+        be_patient(State, patience)
     if path := os.environ.get("SSLKEYLOGFILE"):
         log_keys(transport, path)
     main.run()
