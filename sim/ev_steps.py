@@ -134,7 +134,7 @@ class Steps:
                 amperes = ev.wanted_current() * ramp
                 answer = yield from self._ask(requests.current_demand(ev, amperes), s.loop, s.loop_timeout)
             else:
-                answer = yield from self._ask(requests.charging_status(ev), s.loop * 5)
+                answer = yield from self._ask(requests.charging_status(ev), s.loop * 1.2)
             if answer.get("ReceiptRequired"):
                 yield from self._ask(requests.metering_receipt(ev))
             if ev.wants_stop or elapsed >= seconds(s.charge_time) or ev.power.battery.soc >= s.target_soc:

@@ -267,5 +267,5 @@ class Serve20:
         evse.power.set(OFF)
         paused = body.get("ChargingSession") == "Pause"
         evse.old_session_id = bytes.fromhex(server.session_id) if paused else b""
-        yield 0
+        yield seconds(evse.settings.stop_time)
         return {"ResponseCode": code}

@@ -349,5 +349,5 @@ class Server:
         evse = self.evse
         evse.power.set(OFF)
         evse.old_session_id = bytes.fromhex(self.session_id) if body.get("ChargingSession") == "Pause" else b""
-        yield 0
+        yield seconds(evse.settings.stop_time)
         return {"ResponseCode": code}

@@ -161,9 +161,9 @@ class EvseSettings(msgspec.Struct, forbid_unknown_fields=True):
     tcp: TcpSettings = TcpSettings(rto=0.25, rto_max=8.0, retries=15)
     tcp_port: int = 0  # 0: random in 49152..65535
     # V2G
-    latency: float = 0.008  # request to response
-    loop_latency: float = 0.006
-    jitter: float = 0.4
+    latency: float = 0.02  # request to response
+    loop_latency: float = 0.015
+    jitter: float = 0.3
     ignores_pilot: bool = False  # goes on in state B
     strict: bool = True  # sequence errors are answered FAILED_SequenceError
     session_id: str = ""  # hex; empty: 8 random bytes
@@ -176,6 +176,7 @@ class EvseSettings(msgspec.Struct, forbid_unknown_fields=True):
     isolation_during: str = "Invalid"
     contactor_time: float = 0.35  # AC
     powerdelivery_time: float = 0.15
+    stop_time: float = 0.05  # SessionStop: the power is taken down first
     sequence_timeout: float = 60.0
     stop_at: float = 0.0  # seconds into the loop at which the charger (its user) ends the session (0: never)
     stop_status: str = "EVSE_Shutdown"
