@@ -199,9 +199,8 @@ class Analysis:
         if root is not None and with_root(result, root.class_) != result:
             result = with_root(result, root.class_)
             settled, root = settle(session, result, list(known.values()), self._checks)
-        for before, after in zip(list(known.values()), settled, strict=True):
-            if before is not after:
-                self._out.append(after)
+        told = self.engine.of(session).told
+        self._out.extend(finding for finding in settled if told.get(finding.id) != finding.rev)
         session.rev += 1
         report = build_report(
             session, settled, verdict(session, result, root, self._checks), result, state="closed",

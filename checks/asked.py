@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugtap.checks.base import Check, on
+from plugtap.checks.base import Check
 from plugtap.checks.v2g_common import failed, response_code
-from plugtap.protocols.events import V2gMessage
-from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
+from plugtap.protocols.events import Event, V2gMessage
+from plugtap.sessions.notices import Exchange
 
 
 class Asked(Check):
@@ -18,8 +18,16 @@ class Asked(Check):
     def hold(self, odd: V2gMessage, evidence: Any, detail: str, **facts: Any) -> None:
         """Like fire, for `odd`: a request or response that should not be so. A second one before the first is judged takes its place."""
         self._held = (odd, evidence, detail, {"t": odd.t} | facts)
+        if self not in self.ctx.waiting:
+            self.ctx.waiting.append(self)
 
-    @on(Exchange)
+    def step(self, ev: Event) -> None:
+        """The dialogue's next step, while a finding is held (called by the engine)."""
+        if isinstance(ev, Exchange):
+            self._exchange(ev)
+        else:
+            self._say(accepted=False, by="")
+
     def _exchange(self, ev: Exchange) -> None:
         held = self._held
         if held is None:
@@ -31,16 +39,10 @@ class Asked(Check):
             # The dialogue went on.
             self._say(accepted=not failed(response_code(ev.response)), by="EV" if odd.side == "SECC" else "EVSE")
 
-    @on(SessionEnded)
-    def _session_ended(self, ev: SessionEnded) -> None:
-        self._say(accepted=False, by="")
-
-    @on(NewAttempt)
-    def _attempt(self, ev: NewAttempt) -> None:
-        self._say(accepted=False, by="")
-
     def _say(self, accepted: bool, by: str) -> None:
         held, self._held = self._held, None
+        if self in self.ctx.waiting:
+            self.ctx.waiting.remove(self)
         if held is None:
             return
         _, evidence, detail, facts = held

@@ -43,26 +43,41 @@ def on(kind: type[Event], *names: str) -> Callable[[F], F]:
     return mark
 
 
+class Waiting(Protocol):
+    """A check that waits for the dialogue's next step (checks/asked.py)."""
+
+    meta: ClassVar[Meta]
+
+    def step(self, ev: Event) -> None: ...
+
+
 class Context(Protocol):
     """What the engine gives each check object (see checks/engine.py)."""
 
     session: Session
     now: int
+    waiting: list[Waiting]
 
     def limit(self, meta: Meta, name: str) -> float: ...
+    def row(self, meta: Meta) -> dict[str, int]: ...
     def at(self, check: Check, key: str, t: int, call: Callable[[int], None]) -> None: ...
     def cancel(self, check: Check, key: str) -> None: ...
     def emit(self, check: Check, **facts: Any) -> None: ...
-    def count(self, meta: Meta, what: str) -> None: ...
 
 
 class Check:
     """Base of all checks."""
 
     meta: ClassVar[Meta]
+    session: Session  # the one this object watches
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
+        self.session = ctx.session
+        # Asked for at every message of a charge loop: kept here instead of looked up.
+        self._row = ctx.row(self.meta)
+        self._limits: dict[str, float] = {}
+        self._deadlines: set[str] = set()
         self.start()
 
     def start(self) -> None:
@@ -71,28 +86,26 @@ class Check:
     # -- reading -----------------------------------------------------------------------------------------------
 
     @property
-    def session(self) -> Session:
-        """The session this object watches."""
-        return self.ctx.session
-
-    @property
     def now(self) -> int:
         """Time of what is being handled, ns."""
         return self.ctx.now
 
     def limit(self, name: str) -> float:
         """A threshold of meta.limits, as the site has set it."""
-        return self.ctx.limit(self.meta, name)
+        value = self._limits.get(name)
+        if value is None:
+            value = self._limits[name] = self.ctx.limit(self.meta, name)
+        return value
 
     # -- counting and firing -----------------------------------------------------------------------------------
 
     def arm(self) -> None:
         """The check's precondition is present: it could fire from now on."""
-        self.ctx.count(self.meta, "armed")
+        self._row["armed"] += 1
 
     def evaluated(self) -> None:
         """The condition was looked at with all it needs."""
-        self.ctx.count(self.meta, "evaluated")
+        self._row["evaluated"] += 1
 
     def fire(
         self,
@@ -127,8 +140,11 @@ class Check:
 
     def at(self, t: int, call: Callable[[int], None], key: str = "") -> None:
         """Call `call(t)` at time `t` unless cancelled; the same key replaces. Fires only when silence until `t` is proven."""
+        self._deadlines.add(key)
         self.ctx.at(self, key, t, call)
 
     def cancel(self, key: str = "") -> None:
         """Take a deadline back."""
-        self.ctx.cancel(self, key)
+        if key in self._deadlines:
+            self._deadlines.discard(key)
+            self.ctx.cancel(self, key)

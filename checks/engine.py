@@ -7,17 +7,20 @@ from typing import Any
 
 import msgspec
 
-from plugtap.checks.base import Check
+from plugtap.checks.base import Check, Waiting
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
 from plugtap.protocols.events import Event, Mme, Tcp, V2gMessage
-from plugtap.sessions.notices import Exchange, PhaseEntered
+from plugtap.sessions.notices import Exchange, NewAttempt, PhaseEntered, SessionEnded
 from plugtap.sessions.records import SECOND, rfc3339, stable_id
 from plugtap.sessions.session import Session
 
 MAX_FRAMES = 12  # of one finding
 MAX_FAILURES = 3  # of a check that raises, before it is switched off
+
+V2G_PROTOCOLS = ("din", "iso2", "iso20")
+STEPS = frozenset({Exchange, SessionEnded, NewAttempt})  # the dialogue's steps
 
 Timer = Callable[[int], None]
 
@@ -28,12 +31,16 @@ class Counters:
     def __init__(self) -> None:
         self.by_check: dict[str, dict[str, int]] = {}
 
-    def add(self, check: str, what: str, n: int = 1) -> None:
-        """Count."""
+    def row(self, check: str) -> dict[str, int]:
+        """The counters of a check."""
         row = self.by_check.get(check)
         if row is None:
             row = self.by_check[check] = {"armed": 0, "evaluated": 0, "fired": 0, "suppressed": 0, "failed": 0}
-        row[what] += n
+        return row
+
+    def add(self, check: str, what: str, n: int = 1) -> None:
+        """Count."""
+        self.row(check)[what] += n
 
 
 _NAME_FIELD: dict[type[Event], str] = {V2gMessage: "message", Exchange: "name", Mme: "name", Tcp: "kind", PhaseEntered: "phase"}
@@ -68,16 +75,20 @@ class SessionChecks:
         self.session = session
         self.now = session.start
         self.findings: dict[tuple[str, str], Finding] = {}
+        self.told: dict[str, int] = {}  # finding -> the revision consumers have
         self.objects: list[Check | None] = [None] * len(engine.plan.checks)
         # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
         self._bound: dict[tuple[type[Event], str | None], list[tuple[Check, Callable[[Any], None]]]] = {}
         self._disabled = 0
+        self._protocol: str | None = None
+        # Checks that wait for the dialogue's next step, whatever it is (checks/asked.py): few at a time, asked at every step.
+        self.waiting: list[Waiting] = []
 
     def handle(self, event: Event) -> None:
         """Give one event to every check that asked for it."""
         self.now = max(self.now, event.t)
-        if self._disabled != len(self.engine.disabled):
-            self._disabled = len(self.engine.disabled)
+        if self._disabled != len(self.engine.disabled) or self._protocol != self.session.protocol:
+            self._disabled, self._protocol = len(self.engine.disabled), self.session.protocol
             self._bound.clear()
         key = (type(event), event_name(event))
         bound = self._bound.get(key)
@@ -88,11 +99,20 @@ class SessionChecks:
                 method(event)
             except Exception as error:  # a check's own fault must not stop the others
                 self.engine.failed(check.meta, error)
+        if self.waiting and key[0] in STEPS:
+            for waiting in list(self.waiting):
+                try:
+                    waiting.step(event)
+                except Exception as error:  # isolation: see above
+                    self.engine.failed(waiting.meta, error)
 
     def _methods(self, kind: type[Event], name: str | None) -> Iterator[tuple[Check, Callable[[Any], None]]]:
         routes = self.engine.plan.routes.get(kind, {})
+        spoken = self._protocol if self._protocol in V2G_PROTOCOLS else None
         for table_key in ("", name) if name else ("",):
             for index, method in routes.get(table_key, ()):
+                if spoken is not None and spoken not in self.engine.plan.checks[index].meta.protocols:
+                    continue  # the check's rule is not one of the protocol that was negotiated
                 check = self._object(index)
                 if check is not None:
                     yield check, getattr(check, method)
@@ -139,9 +159,9 @@ class SessionChecks:
             except Exception as error:  # isolation: see handle
                 self.engine.failed(check.meta, error)
 
-    def count(self, meta: Meta, what: str) -> None:
-        """Count for `plugtap checks --stats`."""
-        self.engine.counters.add(meta.id, what)
+    def row(self, meta: Meta) -> dict[str, int]:
+        """The check's counters, for `plugtap checks --stats`."""
+        return self.engine.counters.row(meta.id)
 
     def emit(self, check: Check, **facts: Any) -> None:
         """Apply coverage, gap policy and settings, then make or repeat the finding."""
@@ -175,7 +195,11 @@ class SessionChecks:
         else:
             finding = self._new(meta, facts, t, certainty)
         self.findings[key] = finding
-        self.engine.changed(self.session, finding)
+        # A condition that holds through a charge loop repeats ten times a second: consumers hear of the 1st, 2nd, 4th, 8th … and, in the
+        # session's last report, of all.
+        if finding.count & (finding.count - 1) == 0:
+            self.told[finding.id] = finding.rev
+            self.engine.changed(self.session, finding)
 
     def _new(self, meta: Meta, facts: dict[str, Any], t: int, certainty: str) -> Finding:
         session, engine = self.session, self.engine

@@ -9,7 +9,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
-from plugtap.checks.v2g_common import dig, where
+from plugtap.checks.v2g_common import dig, memo, where
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.tables import EV_NO_ERROR
 from plugtap.sessions.v2g_facts import delivery_kind
@@ -19,6 +19,7 @@ REQUESTS = (
 )  # fmt: skip
 
 
+@memo
 def ev_status(ev: V2gMessage) -> dict[str, Any]:
     """DC_EVStatus of a request; {} where there is none."""
     for path in (("DC_EVStatus",), ("DC_EVChargeParameter", "DC_EVStatus"), ("DC_EVPowerDeliveryParameter", "DC_EVStatus")):

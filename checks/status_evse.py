@@ -9,7 +9,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
-from plugtap.checks.v2g_common import dc_status, dig, limits, ns, seconds, took, where
+from plugtap.checks.v2g_common import dc_status, dig, limits, memo, ns, seconds, took, where
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
 from plugtap.sessions.tables import EVSE_FAULT_STATUS
@@ -20,6 +20,7 @@ DC_RESPONSES = (
 AC_RESPONSES = ("ChargeParameterDiscoveryRes", "PowerDeliveryRes", "ChargingStatusRes", "MeteringReceiptRes")
 
 
+@memo
 def any_status(ev: V2gMessage) -> dict[str, Any]:
     """DC_EVSEStatus or AC_EVSEStatus of a response; {} where there is none."""
     for path in (("AC_EVSEStatus",), ("AC_EVSEChargeParameter", "AC_EVSEStatus")):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Limit
@@ -16,9 +18,26 @@ from plugtap.sessions.values import dig, physical
 SECOND = 1_000_000_000
 
 __all__ = [
-    "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "ns", "physical", "processing", "protocol_of",
+    "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "memo", "ns", "physical", "processing", "protocol_of",
     "quantity", "response_code", "seconds", "stem", "took", "where",
 ]  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+def memo(function: Callable[[V2gMessage], T]) -> Callable[[V2gMessage], T]:
+    """Remember the result for the message asked about last: the checks of one message ask the same, one after the other."""
+    last: list[Any] = [None, None]
+
+    @functools.wraps(function)
+    def asked(message: V2gMessage) -> T:
+        if last[0] is not message:
+            last[0], last[1] = message, function(message)
+        result: T = last[1]
+        return result
+
+    return asked
 
 
 def limits(*names: str) -> dict[str, Limit]:
@@ -60,6 +79,7 @@ def processing(message: V2gMessage) -> str | None:
     return value if isinstance(value, str) else None
 
 
+@memo
 def dc_status(message: V2gMessage) -> dict[str, Any]:
     """DC_EVSEStatus of a response, wherever the message holds it; {} where there is none."""
     for path in (("DC_EVSEStatus",), ("DC_EVSEChargeParameter", "DC_EVSEStatus")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugtap.checks.v2g_common import is_request, ns, physical
+from plugtap.checks.v2g_common import is_request, memo, ns, physical
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.session import Electrical, Session
 
@@ -40,6 +40,7 @@ def electrical(session: Session) -> Electrical:
     return session.electrical
 
 
+@memo
 def present(ev: V2gMessage) -> tuple[float | None, float | None]:
     """EVSEPresentVoltage (V) and EVSEPresentCurrent (A) of a response."""
     return physical(ev.body.get("EVSEPresentVoltage")), physical(ev.body.get("EVSEPresentCurrent"))

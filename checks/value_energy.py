@@ -7,7 +7,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.status_ev import ev_status
-from plugtap.checks.v2g_common import dig, limits, ns, quantity
+from plugtap.checks.v2g_common import dig, limits, memo, ns, quantity
 from plugtap.checks.value_common import LOOP_RES, present
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
@@ -16,6 +16,7 @@ METERED = ("CurrentDemandRes", "ChargingStatusRes")
 MAX_READING = 999_999_999
 
 
+@memo
 def soc_of(ev: V2gMessage) -> int | None:
     """State of charge of a request of the loop, percent."""
     value = ev_status(ev).get("EVRESSSOC", dig(ev.body, "DisplayParameters", "PresentSOC"))

@@ -11,7 +11,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import ranges
-from plugtap.checks.v2g_common import dc_status, dig, limits, physical, protocol_of, quantity
+from plugtap.checks.v2g_common import dc_status, dig, limits, memo, physical, protocol_of, quantity
 from plugtap.checks.value_common import PARAMETERS_RES
 from plugtap.protocols.events import V2gMessage
 
@@ -30,6 +30,12 @@ def measured(node: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, d
         for name, child in node.items():
             if isinstance(child, dict | list):
                 yield from measured(child, name, depth + 1)
+
+
+@memo
+def measured_of(ev: V2gMessage) -> list[tuple[str, dict[str, Any]]]:
+    """All physical values of a message."""
+    return list(measured(ev.body))
 
 
 def schedule_entries(ev: V2gMessage) -> list[tuple[Any, dict[str, Any]]]:
@@ -176,7 +182,7 @@ class _Values(Check):
     )  # fmt: skip
     def message(self, ev: V2gMessage) -> None:
         self.arm()
-        for name, node in measured(ev.body):
+        for name, node in measured_of(ev):
             self.value(ev, name, node)
         self.evaluated()
 
@@ -207,10 +213,17 @@ class UnitMismatch(_Values):
         example="EVTargetVoltage with unit A.",
     )
 
+    def start(self) -> None:
+        self.fine: set[tuple[str | None, str, Any]] = set()  # message, element and unit found right before
+
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
         unit = node.get("Unit")
+        known = (ev.message, name, unit)
+        if known in self.fine:
+            return
         row = ranges().get((protocol_of(self.session, ev), name))
         if unit is None or row is None or unit == row.unit:
+            self.fine.add(known)
             return
         # Remaining times are shown to the driver and decide nothing.
         severity = "info" if row.unit == "s" else None
@@ -241,12 +254,20 @@ class Extreme(_Values):
         example="EVMaximumPowerLimit 8000000 W.",
     )
 
+    def start(self) -> None:
+        self.fine: dict[tuple[Any, ...], int] = {}  # largest Value found plausible, by element, unit and multiplier
+
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
+        size = abs(node["Value"]) if type(node["Value"]) is int else 0
+        known = (ev.schema, name, node.get("Unit"), node.get("Multiplier", node.get("Exponent")))
+        if size <= self.fine.get(known, -1):
+            return
         number = physical(node)
         row = ranges().get((protocol_of(self.session, ev), name))
         unit = node.get("Unit") or (row.unit if row is not None else None)
         limit = {"V": "max_voltage", "A": "max_current", "W": "max_power"}.get(str(unit))
         if number is None or limit is None:
+            self.fine[known] = size
             return
         top = self.limit(limit)
         if row is not None and row.high is not None:
@@ -254,6 +275,8 @@ class Extreme(_Values):
         if abs(number) > top:
             self.fire(ev, f"{name} in {ev.message} is {number:g} {unit}.", key=f"{ev.message} {name}", side=ev.side,
                       values={name: quantity(number, str(unit), top, ">")})  # fmt: skip
+        else:
+            self.fine[known] = size
 
 
 @register

@@ -189,27 +189,20 @@ class V2gMessage(Event, frozen=True, kw_only=True):
     first_frame: int = 0  # the packet that carried the message's first byte
     first_t: int = 0
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """The message element's own content: below V2G_Message/Body for din and iso2, the element for the others; {} if undecoded."""
-        if self.content is None or self.message is None:
-            return {}
-        root: Any = self.content
-        if "V2G_Message" in root:
-            root = root["V2G_Message"].get("Body", {})
-        node = root.get(self.message, {})
-        return node if isinstance(node, dict) else {}
+    body: dict[str, Any] = {}  # the message element's own content (below V2G_Message/Body for din and iso2); {} if undecoded
+    header: dict[str, Any] = {}  # the V2G message header; {} for supportedAppProtocol and undecoded messages
 
-    @property
-    def header(self) -> dict[str, Any]:
-        """The V2G message header; {} for supportedAppProtocol and undecoded messages."""
-        if self.content is None or self.message is None:
-            return {}
-        if "V2G_Message" in self.content:
-            node = self.content["V2G_Message"].get("Header", {})
-        else:
-            node = self.body.get("Header", {})
-        return node if isinstance(node, dict) else {}
+
+def message_parts(content: dict[str, Any] | None, message: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(body, header) of a decoded message: where they stand differs between the message sets."""
+    if content is None or message is None:
+        return {}, {}
+    wrapped = content.get("V2G_Message")
+    holder = wrapped.get("Body", {}) if isinstance(wrapped, dict) else content
+    node = holder.get(message, {}) if isinstance(holder, dict) else {}
+    body = node if isinstance(node, dict) else {}
+    head = wrapped.get("Header", {}) if isinstance(wrapped, dict) else body.get("Header", {})
+    return body, head if isinstance(head, dict) else {}
 
 
 class V2gtpOddity(Event, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 from plugtap.protocols import exi
 from plugtap.protocols.errors import DecodeError
-from plugtap.protocols.events import Event, Tcp, Tls, V2gMessage
+from plugtap.protocols.events import Event, Tcp, Tls, V2gMessage, message_parts
 from plugtap.protocols.net import RawV2g
 
 MAX_STREAMS = 1024
@@ -86,11 +86,13 @@ class V2gDecoder:
             self._learn(stream, schema, message, content)
             if guessed:
                 stream.guess = schema
+        body, header = message_parts(content, message)
         return [
             V2gMessage(
                 t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
                 side=self._side(stream, raw, message), payload_type=raw.payload_type, schema=schema, message=message, content=content,
                 exi=raw.payload, tls=stream.tls, guessed=guessed, error=error, notes=notes, first_frame=raw.first_frame, first_t=raw.first_t,
+                body=body, header=header,
             )
         ]  # fmt: skip
 
