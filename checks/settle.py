@@ -42,12 +42,19 @@ def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks:
 
 
 # Families of what comes before the dialogue -> the phase that proves their trouble overcome.
-OVERCOME_BY = {"slac": "matched", "link": "setup", "sdp": "setup", "sap": "setup", "tls": "setup"}
+OVERCOME_BY = {"slac": "matched", "link": "setup", "sdp": "setup", "tcp": "setup", "sap": "setup", "tls": "setup"}
+# Families of the dialogue: whatever they tell is overcome by any phase entered after it. Not so value: a voltage difference at
+# PowerDelivery shows what it did only in the charge loop.
+OF_DIALOGUE = ("time", "seq", "pres", "sess", "status", "exi", "v2gtp")
 
 
 def _overcome(session: Session, finding: Finding) -> bool:
     """Did the session get past what the finding is about, after its last sign?"""
-    phase = OVERCOME_BY.get(finding.check.split("-", 1)[0])
+    family = finding.check.split("-", 1)[0]
+    if family in OF_DIALOGUE and finding.frames:
+        # By frames, not by times: the capture's clock may have been set back.
+        return any(frame > max(finding.frames) for _, frame in session.phases.values())
+    phase = OVERCOME_BY.get(family)
     if phase is None or phase not in session.phases:
         return False
     return (session.phases[phase][0] - session.start) / SECOND > last_t(session, finding)
@@ -67,9 +74,7 @@ def _seconds(text: str) -> float:
     return moment.timestamp() + int(text[20:29]) / SECOND
 
 
-def settle(
-    session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]
-) -> tuple[list[Finding], Finding | None]:
+def settle(session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]) -> tuple[list[Finding], Finding | None]:
     """The findings as they stand now, and the root among them."""
     root = root_of(session, outcome, findings, checks)
     settled = [_settled(f, outcome, root) for f in findings]

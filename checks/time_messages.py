@@ -246,7 +246,7 @@ class ChargeLoopPace(Check):
 
 @register
 class GaveUpEarly(Check):
-    """The EV closes TCP while the EVSE may still answer."""
+    """The EV closes TCP while the EVSE may still answer. One that closes right behind its request left for another reason."""
 
     meta = Meta(
         id="time-ev-gave-up-early",
@@ -255,11 +255,11 @@ class GaveUpEarly(Check):
         class_="implementation",
         effect="stops-charging",
         side="EVCC",
-        trigger="the EV closes or resets TCP with a request pending, before the message time-out of timeouts.tsv has passed",
+        trigger="the EV closes or resets TCP with a request pending, {left_at_once} or more after it and before its message time-out in timeouts.tsv",
         cause="The EV's own time-out is shorter than the standard's.",
         fix="EVSE: answer faster (EVSEProcessing Ongoing is an answer). EV: wait as long as the standard allows.",
         refs=TABLES,
-        limits=timeout_limits("timeout", ("sap", "din", "iso2", "iso20")) | limits("cable_check", "precharge"),
+        limits=timeout_limits("timeout", ("sap", "din", "iso2", "iso20")) | limits("cable_check", "precharge", "left_at_once"),
         needs=("hears-unicast-secc",),
         uec="V2GTimeout",
         priority=42,
@@ -291,7 +291,7 @@ class GaveUpEarly(Check):
         if name not in self.meta.limits:
             return
         limit, waited = self.limit(name), ev.t - request.t
-        if waited >= ns(limit) or self._process_over(request):
+        if waited >= ns(limit) or waited < ns(self.limit("left_at_once")) or self._process_over(request):
             self.evaluated()
             return
         how = "reset" if ev.kind == "rst" else "closed"
