@@ -72,7 +72,7 @@ class Bench:
 
     def over(self) -> bool:
         """Whether the first pair's EV is done and unplugged."""
-        return self.pairs[0].counts["unplug"] > 0
+        return self.pairs[0].counts["over"] > 0
 
     def run(self) -> list[Item]:
         """The whole scenario: until its duration, or `tail` after the plug is out."""

@@ -75,6 +75,17 @@ class Ev:
     def _life(self) -> Script[None]:
         s = self.settings
         yield seconds(s.plug_delay)
+        for number in range(s.sessions):
+            if number:
+                yield seconds(s.between)
+            yield from self._plugged_in()
+        if not s.stay_plugged:
+            self.pair.event("over")
+
+    def _plugged_in(self) -> Script[None]:
+        """From plug to unplug."""
+        s = self.settings
+        self.resuming = False
         self.pilot.ev("B")
         self.pair.event("plug")
         yield from self._basic() if s.basic else self._attempts()
@@ -360,8 +371,13 @@ class Ev:
         self.release()
         if not s.stay_plugged:
             yield seconds(s.unplug_after + 65)
-            self.pilot.ev("A")
-            self.pair.event("unplug")
+            self._unplug()
+
+    def _unplug(self) -> None:
+        """The plug comes out, and the scenario is over."""
+        self.pilot.ev("A")
+        self.pair.event("unplug")
+        self.pair.event("over")
 
     def lose(self) -> None:
         """The plug is gone: the EV's stack is off."""
@@ -390,8 +406,7 @@ class Ev:
         yield from self._attempts()
         if not self.settings.stay_plugged:
             yield seconds(self.settings.unplug_after)
-            self.pilot.ev("A")
-            self.pair.event("unplug")
+            self._unplug()
 
     def toggle(self, times: int) -> Script[None]:
         """B-C-B on the pilot: wakes a charger, or proves which cable this is (ISO 15118-3)."""

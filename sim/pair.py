@@ -214,6 +214,7 @@ class Pair:
         self.power.contactor(False)
         self.ev.lose()
         self.pilot.ev("A")
+        self.event("over")
 
 
 def _mac(text: str) -> bytes:
