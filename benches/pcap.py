@@ -32,7 +32,7 @@ def packets(folder: Path, count: int) -> tuple[list[bytes], str]:
     found: list[bytes] = []
     for path in find_captures([str(folder)]) if folder.is_dir() else []:
         found += [item.data for item in read_items(path) if isinstance(item, Frame) and item.link == 1]
-    source = f"{len(found)} packets of {folder}, repeated" if found else "synthetic packets of 60 to 360 bytes"
+    source = f"{len(found)} packets of {folder.name}, repeated" if found else "synthetic packets of 60 to 360 bytes"
     if not found:
         found = [bytes(60 + n * 7 % 300) for n in range(1000)]
     return (found * (count // len(found) + 1))[:count], source
