@@ -75,8 +75,8 @@ class Ev:
     def _life(self) -> Script[None]:
         s = self.settings
         yield seconds(s.plug_delay)
-        for number in range(s.sessions):
-            if number:
+        for turn in range(s.sessions):
+            if turn:
                 yield seconds(s.between)
             yield from self._plugged_in()
         if not s.stay_plugged:
