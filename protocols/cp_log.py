@@ -33,8 +33,8 @@ from plugtap.protocols.cp_text import TextReading, parse_line, parse_time, text_
 from plugtap.protocols.cpf1 import Cpf1Parser
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.everest_log import EverestPilot
-from plugtap.protocols.items import CP_GLITCH, CP_NO_PWM, CpRecord
-from plugtap.protocols.pilot import BAND, CP_NOMINAL, letter_of
+from plugtap.protocols.items import CP_GLITCH, CpRecord
+from plugtap.protocols.pilot import letter_of
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -303,9 +303,7 @@ class PilotLogParser:
         record = text_record(reading, t, span, self._source, self._digit)
         if record is None:
             return None
-        flags, lo = record.flags, record.lo_mv
-        if not flags & CP_NO_PWM and reading.lo_mv is None:
-            flags, lo = flags | CP_NOMINAL, BAND["F"].nominal_mv
         if reading.state is not None and reading.hi_mv is not None and letter_of(reading.hi_mv) != reading.state[0]:
-            flags |= CP_GLITCH  # level and letter are not of the same moment
-        return msgspec.structs.replace(record, flags=flags, lo_mv=lo)
+            # level and letter are not of the same moment
+            return msgspec.structs.replace(record, flags=record.flags | CP_GLITCH)
+        return record

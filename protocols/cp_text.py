@@ -238,7 +238,8 @@ def text_record(
 
     A state without levels gets the nominal ones of its letter, marked `CP_NOMINAL`; `digit` (1, 2) is that of a
     letter without one. Levels far apart without a duty cycle oscillate in a way nobody measured: duty and freq are 0.
-    A duty cycle without frequency is taken as 1 kHz.
+    A duty cycle without frequency is taken as 1 kHz, one without a low plateau as -12 V, marked `CP_NOMINAL` too: no
+    check may take it for measured.
     """
     flags = 0
     hi, lo, duty, freq = reading.hi_mv, reading.lo_mv, reading.duty, reading.freq
@@ -252,10 +253,11 @@ def text_record(
         flags |= CP_NOMINAL
         hi, lo = band.nominal_mv, BAND["F"].nominal_mv if pwm else band.nominal_mv
         duty = duty if pwm else None
-    lo = hi if lo is None else lo
     if duty is not None and 0 < duty < 10_000:
         freq = 10_000 if freq is None else freq
-    elif duty is None and hi - lo > 3_000:
+        if lo is None:
+            flags, lo = flags | CP_NOMINAL, BAND["F"].nominal_mv
+    elif duty is None and lo is not None and hi - lo > 3_000:
         duty = freq = 0
     else:
         flags |= CP_NO_PWM

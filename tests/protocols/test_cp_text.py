@@ -166,6 +166,7 @@ def test_damaged_lines(line: str, at: int, character: str) -> None:
     [
         (TextReading(hi_mv=9000, lo_mv=-12_000, duty=500, freq=10_001), 9000, -12_000, 500, 10_001, 0),
         (TextReading(hi_mv=9000, lo_mv=-12_000, duty=500), 9000, -12_000, 500, 10_000, 0),
+        (TextReading(hi_mv=8900, duty=500), 8900, -12_000, 500, 10_000, CP_NOMINAL),
         (TextReading(hi_mv=9000, lo_mv=-12_000), 9000, -12_000, 0, 0, 0),
         (TextReading(hi_mv=9000, lo_mv=8_900), 9000, 9000, 10_000, 0, CP_NO_PWM),
         (TextReading(hi_mv=9000), 9000, 9000, 10_000, 0, CP_NO_PWM),
