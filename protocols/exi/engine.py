@@ -530,7 +530,8 @@ class Reader:
         second = self.bits((events - 1).bit_length())
         if second or state.ends:
             self.fail(start, f"undeclared content (second-level event {second} of {events})")
-        p = state.productions[0]
+        # The last production is what cannot be left out: those before it are optional, or alternatives to it.
+        p = state.productions[state.count - 1]
         if p.op == CH:
             out[p.key] = ""
         else:
