@@ -25,9 +25,10 @@ def state_after(request: V2gMessage, response: V2gMessage) -> str | None:
     if request.message is None or response.message is None or stem(request.message) != stem(response.message):
         return None
     code = response_code(response)
-    if failed(code):
-        return None
     name = stem(response.message)
+    if failed(code):
+        # A refused request may be followed by another try; a refused handshake by nothing (V2G2-173).
+        return f"{name}:failed" if name == "supportedAppProtocol" else None
     if name in BY_PROCESSING and (state := processing(response)) is not None:
         return f"{name}:{state}"
     if name in BY_EV_PROCESSING:

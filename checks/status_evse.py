@@ -85,7 +85,7 @@ class EvseShutdown(Check):
         class_="normative",
         effect="none",
         side="SECC",
-        trigger="EVSEStatusCode EVSE_Shutdown or EVSENotification StopCharging; a warning where the EV asks for current {shutdown_ignored} later still",
+        trigger="EVSEStatusCode EVSE_Shutdown or EVSENotification StopCharging; a warning where the EV asks for current {shutdown_ignored} after it, or after a fault code, still",
         cause="Somebody pressed stop, the tariff ended, or the operator ended the session.",
         fix="Nothing, where the EV obeys. EV: send PowerDeliveryReq(Stop) when the EVSE announces its stop.",
         refs=("ISO 15118-2 8.5.4.1", "IEC 61851-23 CC.7.5.19"),
@@ -107,6 +107,9 @@ class EvseShutdown(Check):
             return
         code, notification = status.get("EVSEStatusCode"), status.get("EVSENotification")
         self.arm()
+        if code in EVSE_FAULT_STATUS:
+            self.first = self.first or ev  # told by status-evse-malfunction; that the EV goes on is told here
+            return
         if code != "EVSE_Shutdown" and notification != "StopCharging":
             self.first = None
             self.evaluated()
@@ -129,7 +132,7 @@ class EvseShutdown(Check):
             return
         self.told = True
         self.fire(
-            [first, ev], f"The EV still asks for current {seconds(ev.t - first.t):.1f} s after the EVSE announced its stop.", key="ignored", side="EVCC",
+            [first, ev], f"The EV still asks for current {seconds(ev.t - first.t):.1f} s after the EVSE announced its stop or a fault.", key="ignored", side="EVCC",
             severity="warning", effect="degrades", since=first.t, values={"waited": took(ev.t - first.t, limit)},
         )  # fmt: skip
 

@@ -79,6 +79,7 @@ def finished(response: V2gMessage | None) -> bool:
     return response is not None and processing(response) == "Finished"
 
 
+MET_V = 20.0  # a reported voltage this close to the target has met it (IEC 61851-23 CC.5.2)
 AUTHORIZATION = ("ContractAuthenticationReq", "ContractAuthenticationRes", "AuthorizationReq", "AuthorizationRes")
 
 
@@ -317,11 +318,15 @@ class _PreCharge(Process):
                   "highest": quantity(self.peak, "V"), "responses": Value(self.loops)}  # fmt: skip
         values |= {f"voltage at {s} s": Value(v, "V") for s, v in self.course.items()}
         target = "unknown" if self.target is None else f"{self.target:g} V"
+        met = self.target is not None and end is not None and abs(end - self.target) <= MET_V
+        how = "The EV waited and went on: a deviation only." if went_on else "The EV did not go on to PowerDelivery."
+        if met and not went_on:
+            how += " The reported voltage had met the target: the EV measures another one at its inlet, or waits for something else."
         self.fire(
             self.evidence(first) + ([by] if by is not None else []),
             f"PreCharge took {seconds(took_ns):.1f} s in {self.loops} responses (target {target}; EVSEPresentVoltage {ramp}). "
-            + ("The EV waited and went on: a deviation only." if went_on else "The EV did not go on to PowerDelivery."),
-            severity="info" if went_on else None, effect="degrades" if went_on else None, since=first.t, t=first.t + ns(limit),
+            + how,
+            side="unknown" if met and not went_on else None, severity="info" if went_on else None, effect="degrades" if went_on else None, since=first.t, t=first.t + ns(limit),
             key=str(first.frame), values=values,
         )  # fmt: skip
 

@@ -132,3 +132,10 @@ def test_armed_and_quiet(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_gap(case: Case) -> None:
     assert_gap(case)
+
+
+def test_messages_after_a_refused_handshake() -> None:
+    """Failed_NoNegotiation, and the EV opens a session all the same."""
+    made = din().replace("supportedAppProtocolRes", 0, ResponseCode="Failed_NoNegotiation")
+    result = ends(made, "SessionSetupReq").run()
+    assert "allowed is nothing" in result.one("seq-unexpected-request").detail

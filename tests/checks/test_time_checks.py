@@ -278,3 +278,13 @@ def test_late_answer_is_a_warning() -> None:
     finding = result.one("time-msg-timeout")
     assert finding.severity == "warning"
     assert finding.values["response_time"].value == pytest.approx(2.412)
+
+
+def test_precharge_that_met_its_target_blames_nobody() -> None:
+    """The reported voltage is right, the EV stops all the same: what it measures is not on the wire."""
+    made = din().repeat("PreCharge", -1, 25, every=0.4)
+    stop = stop_exchange(made)
+    result = made.stop_after("PreChargeRes").append(*stop).close("fin").run()
+    finding = result.one("time-precharge")
+    assert (finding.side, finding.severity) == ("unknown", "error")  # nothing else explains why no energy flowed
+    assert "had met the target" in finding.detail

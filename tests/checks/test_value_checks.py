@@ -284,3 +284,11 @@ def test_current_that_follows_a_falling_target_is_not_too_much() -> None:
     made = loop(din(), 8)
     made.replace(CDQ, 17, EVTargetCurrent=ampere(10)).replace(CDQ, 18, EVTargetCurrent=ampere(10)).replace(CDQ, 19, EVTargetCurrent=ampere(10))
     assert "value-present-exceeds-target" not in made.run().ids()
+
+
+def test_ev_that_ignores_a_fault_of_the_evse() -> None:
+    made = loop(status(din(), CDS, 5, EVSEStatusCode="EVSE_Malfunction"), 14, 0.5)
+    for nth in range(6, len(made.find(CDS))):
+        status(made, CDS, nth, EVSEStatusCode="EVSE_Malfunction")
+    finding = made.run().one("status-evse-shutdown")
+    assert (finding.side, finding.severity) == ("EVCC", "warning")
