@@ -46,6 +46,7 @@ public class ExiBench {
             long characters = 0;
             int failed = 0;
             long start = System.nanoTime();
+            long cpu = java.lang.management.ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime();
             for (int i = 0; i < payload.size(); i++) {
                 StringWriter out = new StringWriter(1024);
                 EXISource source = new EXISource(schema.get(i));
@@ -58,7 +59,8 @@ public class ExiBench {
                 characters += out.getBuffer().length();
             }
             double seconds = (System.nanoTime() - start) / 1e9;
-            System.out.printf("%.0f %d %d%n", payload.size() / seconds, failed, characters);
+            double cpuSeconds = (java.lang.management.ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() - cpu) / 1e9;
+            System.out.printf("%.0f %.0f %d %d%n", payload.size() / seconds, payload.size() / cpuSeconds, failed, characters);
         }
     }
 }
