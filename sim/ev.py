@@ -5,17 +5,16 @@ A script in virtual time that sees only what a car sees: frames from its modem, 
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from plugtap.sim import mme, requests, wire
+from plugtap.sim import mme, requests
 from plugtap.sim.ev20 import Ev20
+from plugtap.sim.ev_opening import Opening
 from plugtap.sim.ev_steps import AC_PLAN, DC_PLAN, Over, Steps
-from plugtap.sim.kernel import MS, SECOND, Mailbox, Process, Script, seconds
+from plugtap.sim.kernel import MS, SECOND, Process, Script, seconds
 from plugtap.sim.node import Node
 from plugtap.sim.scripted import run_ev
-from plugtap.sim.settings import NAMESPACES, EvSettings
+from plugtap.sim.settings import EvSettings
 from plugtap.sim.slac_ev import SlacEv
 from plugtap.sim.tcp import Closed, Connection
 from plugtap.sim.v2g import Assembler, Content, name_and_body, number, schema_for
@@ -43,6 +42,7 @@ class Ev:
         self.slac = SlacEv(self)
         self.steps = Steps(self)
         self.steps20 = Ev20(self)
+        self.opening = Opening(self)
         self.chance = pair.world.chance(self.name)
         self.connection: Connection | None = None
         self.protocol = ""  # din, iso2, iso20-dc, iso20-ac
@@ -58,7 +58,7 @@ class Ev:
         self.outcome = ""
         self.resuming = False
         self.evccid = settings.evccid or pair.ev_station.mac.hex()
-        self._assembler = Assembler()
+        self.assembler = Assembler()
         self._process: Process | None = None
 
     @property
@@ -162,8 +162,6 @@ class Ev:
             self.pair.send_mme(self.station, self.pair.evse_station.mac, mme.AMP_MAP, mme.amp_map_req())
             yield 200 * MS
 
-    # -- SDP, TCP, SAP -------------------------------------------------------------------------------------------------
-
     def _session(self) -> Script[None]:
         s = self.settings
         yield from self.node.start()
@@ -172,11 +170,11 @@ class Ev:
             self.outcome = "done"
             return
         yield seconds(s.sdp_delay)
-        ip, port = yield from self._discover()
+        ip, port = yield from self.opening.discover()
         yield seconds(s.tcp_delay)
         if s.no_tcp:
             raise Over("no-tcp")
-        yield from self._connect(ip, port)
+        yield from self.opening.connect(ip, port)
         exchanges = self.pair.settings.exchanges
         if exchanges:
             self.schema, self.protocol = "sap", s.protocols[0]
@@ -185,7 +183,7 @@ class Ev:
             self.release()
             yield from self._close(s.stop_with)
             return
-        yield from self._negotiate()
+        yield from self.opening.negotiate()
         self.stop_asked = 0
         self.wants_stop = False
         if self.protocol.startswith("iso20"):
@@ -194,68 +192,6 @@ class Ev:
             yield from self.steps.run(s.plan or (DC_PLAN if s.energy == "dc" else AC_PLAN))
         self.outcome = "paused" if s.pause else "done"
         yield from self._close(s.stop_with)
-
-    def _discover(self) -> Script[tuple[bytes, int]]:
-        """SECC discovery (ISO 15118-2 7.10.1): ask every 250 ms."""
-        s = self.settings
-        answers: Mailbox[bytes] = Mailbox()
-        port = self.chance.randrange(49152, 65536)
-        self.node.bind(port, lambda packet, sport, dport, payload: answers.put(payload) if sport == 15118 else None)
-        for _ in range(s.sdp_tries):
-            payload = self.pair.payload("SDPReq", wire.v2gtp(wire.SDP_REQUEST, bytes([s.sdp_security, 0])))
-            if payload is not None:
-                data, delay = payload
-                self.world.later(delay, lambda data=data: self.node.send_multicast(port, 15118, data))  # type: ignore[misc]
-            answer = yield answers.get(seconds(s.sdp_interval))
-            usable = answer is not None and len(answer) >= 28 and answer[2:4] == b"\x90\x01"
-            if usable and s.insists_on_tls and answer[26] != s.sdp_security:
-                yield seconds(s.sdp_interval)
-            elif usable:
-                self.node.unbind(port)
-                return answer[8:24], struct.unpack_from("!H", answer, 24)[0]
-        self.node.unbind(port)
-        raise Over("no-sdp")
-
-    def _connect(self, ip: bytes, port: int) -> Script[None]:
-        s = self.settings
-        connection = self.node.connect(ip, s.tcp_port or port)
-        if not (yield connection.opened.get(seconds(s.tcp.syn_retry * 2 ** (s.tcp.syn_retries + 1)))):
-            raise Over("no-tcp")
-        self.connection = connection
-        self._assembler = Assembler()
-        if s.tcp_probe:
-            self.world.spawn(self._probe(ip, port - 423), f"{self.name}/probe")
-        self.pair.event("tcp")
-
-    def _probe(self, ip: bytes, port: int) -> Script[None]:
-        """Cars of one group of makes knock at another port every second for as long as the session lasts; each SYN gets a RST."""
-        own = self.chance.randrange(49152, 60000)
-        while self.connection is not None and self.connection.state == "established":
-            yield seconds(self.settings.tcp_probe)
-            own += 1
-            probe = self.node.connect(ip, port, own)
-            yield probe.opened.get(500 * MS)
-            probe.abort()
-
-    def _negotiate(self) -> Script[None]:
-        s = self.settings
-        self.schema, self.protocol = "sap", ""
-        offers = []
-        for index, name in enumerate(s.protocols):
-            space, major, minor = NAMESPACES[name]
-            offers.append({
-                "ProtocolNamespace": space, "VersionNumberMajor": major, "VersionNumberMinor": minor,
-                "SchemaID": index + 1, "Priority": index + 1,
-            })  # fmt: skip
-        yield from self.think(s.gap)
-        answer = yield from self.ask("supportedAppProtocolReq", {"AppProtocol": offers})
-        chosen = answer.get("SchemaID")
-        if not str(answer.get("ResponseCode", "")).startswith("OK") or not chosen or chosen > len(s.protocols):
-            raise Over("no-protocol")
-        self.protocol = s.protocols[chosen - 1]
-        self.schema = {"tesla": "din", "iso20-dc": "iso20cm", "iso20-ac": "iso20cm"}.get(self.protocol, self.protocol)
-        if not self.resuming:
-            self.session_id = s.session_id
 
     # -- talking -------------------------------------------------------------------------------------------------------
 
@@ -287,7 +223,7 @@ class Ev:
                 raise Over("timeout", name)
             if isinstance(data, Closed):
                 raise Over("closed", data.how)
-            for payload_type, payload in self._assembler.feed(data):
+            for payload_type, payload in self.assembler.feed(data):
                 content = self.pair.codec.decode(schema_for(payload_type, schema or self.schema), payload)
                 if content is None:
                     raise Over("undecodable", name)
@@ -431,4 +367,3 @@ class Ev:
         return self.settings.precharge_target or self.power.battery.open_voltage()
 
 
-Handler = Callable[[], Script[None]]
