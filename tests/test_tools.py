@@ -13,7 +13,6 @@ import pytest
 from plugtap.protocols.items import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHES = sorted((ROOT / "benches").glob("*.py"))
 
 
 def loaded(name: str) -> ModuleType:
@@ -22,6 +21,9 @@ def loaded(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+BENCHES = list(loaded("bench").scripts().values())
 
 
 @pytest.fixture

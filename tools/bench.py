@@ -31,8 +31,8 @@ depend on the machine. What each script measures, on which input: `benches/NAME.
 
 
 def scripts() -> dict[str, Path]:
-    """Name and path of every measurement."""
-    return {path.stem: path for path in sorted((ROOT / "benches").glob("*.py"))}
+    """Name and path of every measurement: what can be run; the rest are parts that they share."""
+    return {path.stem: path for path in sorted((ROOT / "benches").glob("*.py")) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")}
 
 
 def summary(path: Path) -> str:

@@ -116,13 +116,15 @@ def fuzz(name: str, seed: int, seconds: float, counts: Counts) -> dict[str, list
     return found
 
 
-def others(seed: int, seconds: float) -> bool:
-    """Run the fuzzers that are commands of their own. True if one of them found something."""
+def others(seconds: float) -> bool:
+    """Run the fuzzers that are commands of their own; each takes --seconds. True if one of them found something."""
     bad = False
     for path in sorted((ROOT / "tools").glob("fuzz_*")):
-        command = [sys.executable, str(path)] if path.suffix == ".py" else [str(path)]
+        with path.open("rb") as file:
+            python = b"python" in file.readline()
         print(f"{path.name}:", flush=True)
-        bad |= subprocess.run([*command, "--seconds", str(seconds), "--seed", str(seed)], cwd=ROOT, check=False).returncode != 0
+        command = [sys.executable, str(path)] if python else [str(path)]
+        bad |= subprocess.run([*command, "--seconds", str(seconds)], cwd=ROOT, check=False).returncode != 0
     return bad
 
 
@@ -165,7 +167,7 @@ def main() -> int:
         for name in args.only or hostile.TARGETS:
             bad |= bool(fuzz(name, args.seed, args.seconds, counts))
         if not args.only:
-            bad |= others(args.seed, args.seconds)
+            bad |= others(args.seconds)
     except KeyboardInterrupt:
         counts.save()
         return 130
