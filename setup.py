@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "protocols" / "exi"
@@ -52,19 +51,11 @@ def extensions() -> list[Extension]:
         print("Cython is not installed: the EXI engine stays plain Python")
         return []
     flags = ["-g0", "-Wno-sign-compare"]  # no debug information; Cython compares its own integers
-    twin = Extension(NAME, [str(generate())], extra_compile_args=flags, optional=True)
+    twin = Extension(NAME, [str(generate())], extra_compile_args=flags)
     built: list[Extension] = cythonize([twin], compiler_directives=DIRECTIVES, quiet=True)
+    for extension in built:
+        extension.optional = True  # cythonize forgets it: without a compiler setuptools then goes on
     return built
 
 
-class BuildWhatCanBeBuilt(build_ext):
-    """A machine without a compiler (which setuptools reports in several ways) gets the plain engine."""
-
-    def build_extension(self, ext: Extension) -> None:
-        try:
-            super().build_extension(ext)
-        except Exception as error:  # whatever it is, the plain engine does the same work
-            print(f"not compiled, the EXI engine stays plain Python: {type(error).__name__}: {error}")
-
-
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildWhatCanBeBuilt})
+setup(ext_modules=extensions())
