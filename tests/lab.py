@@ -329,10 +329,7 @@ class Lab:
         for lab in labs:
             shift = items[-1].t - START + SECOND if items else 0
             number = max((i.number for i in items if not isinstance(i, Tick)), default=0)
-            items += [
-                moved(i, shift, number)
-                for i in lab.items(ticks=ticks, tail=tail if ticks is not None or lab is labs[-1] else 0.0)
-            ]
+            items += [moved(i, shift, number) for i in lab.items(ticks=ticks, tail=tail if ticks is not None or lab is labs[-1] else 0.0)]
         sources = ("plc", "cp") if any(isinstance(i, CpRecord) for i in items) else ("plc",)
         analysis = Analysis(settings, sources=sources, foreign=ticks is None)
         outputs: list[SessionReport | Finding] = []

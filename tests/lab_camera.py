@@ -97,9 +97,7 @@ class Camera:
         numbered: list[Item] = []
         for number, item in enumerate(items, 1):
             assert isinstance(item, Frame | CpRecord)
-            numbered.append(
-                Frame(item.t, number, item.data, lost=item.lost) if isinstance(item, Frame) else moved(item, 0, number)
-            )
+            numbered.append(Frame(item.t, number, item.data, lost=item.lost) if isinstance(item, Frame) else moved(item, 0, number))
         if ticks is None:
             return numbered
         step_ns = round(ticks * SECOND)
@@ -134,9 +132,7 @@ class Camera:
             data = f.get("payload", bytes([security, transport]))
             self._send(udp(ev, f.get("dst", ALL_NODES), ev.port, f.get("dport", 15118), v2gtp(0x9000, data)), step)
             return
-        data = f.get(
-            "payload", f.get("ip", secc.ip) + f.get("port", secc.port).to_bytes(2, "big") + bytes([security, transport])
-        )
+        data = f.get("payload", f.get("ip", secc.ip) + f.get("port", secc.port).to_bytes(2, "big") + bytes([security, transport]))
         self._send(udp(f.get("src", secc), ev, 15118, ev.port, v2gtp(0x9001, data)), step)
 
     def _nd(self, step: Step) -> None:
@@ -150,9 +146,7 @@ class Camera:
             self.connections += 1
             secc = replace(self.secc, port=step.fields.get("to_port", self.secc.port))
             self.connection = Connection(ev, secc, {"EVCC": 1000 * self.connections, "SECC": 5000 * self.connections})
-        flags = {"SYN": SYN, "SYNACK": SYN | ACK, "ACK": ACK, "FIN": FIN | ACK, "RST": RST | ACK, "RSTACK": RST | ACK}[
-            step.name
-        ]
+        flags = {"SYN": SYN, "SYNACK": SYN | ACK, "ACK": ACK, "FIN": FIN | ACK, "RST": RST | ACK, "RSTACK": RST | ACK}[step.name]
         data, seq = step.fields.get("data", b""), step.fields.get("seq")
         self._send(self.connection.segment(step.side, flags, data, step.fields.get("window", 8192), seq), step)
         if step.name == "FIN" and step.fields.get("acked", True):
@@ -167,9 +161,7 @@ class Camera:
     def _v2g(self, step: Step) -> None:
         payload = step.raw if step.raw is not None else self._encode(step)
         kind = step.header.get("payload_type", PAYLOAD_TYPE.get(step.schema, 0x8001))
-        data = step.header.get("bytes") or v2gtp(
-            kind, payload, length=step.header.get("length"), version=step.header.get("version", 1)
-        )
+        data = step.header.get("bytes") or v2gtp(kind, payload, length=step.header.get("length"), version=step.header.get("version", 1))
         if step.header.get("again"):  # a retransmission of what was just sent
             seq = self.connection.seq[step.side] - len(data)
             self._send(self.connection.segment(step.side, PSH | ACK, data, seq=seq), step)

@@ -274,11 +274,7 @@ def iso2_schedule(watts: float) -> Tree:
         "SAScheduleTuple": [
             {
                 "SAScheduleTupleID": 1,
-                "PMaxSchedule": {
-                    "PMaxScheduleEntry": [
-                        {"RelativeTimeInterval": {"start": 0, "duration": 86400}, "PMax": watt(watts)}
-                    ]
-                },
+                "PMaxSchedule": {"PMaxScheduleEntry": [{"RelativeTimeInterval": {"start": 0, "duration": 86400}, "PMax": watt(watts)}]},
             }
         ]
     }
@@ -328,9 +324,7 @@ def iso2_dc() -> Iterator[Exchange]:
             ok | {"DC_EVSEStatus": iso2_status(), "EVSEPresentVoltage": volt(present)},
             0.4,
         )
-    power = {
-        "DC_EVPowerDeliveryParameter": {"DC_EVStatus": ev, "BulkChargingComplete": False, "ChargingComplete": False}
-    }
+    power = {"DC_EVPowerDeliveryParameter": {"DC_EVStatus": ev, "BulkChargingComplete": False, "ChargingComplete": False}}
     yield (
         "PowerDelivery",
         {"ChargeProgress": "Start", "SAScheduleTupleID": 1} | power,
@@ -445,8 +439,7 @@ def iso20_head(mode: str, service: int) -> Iterator[Exchange]:
     yield (
         "AuthorizationSetup",
         {},
-        ok
-        | {"AuthorizationServices": ["EIM"], "CertificateInstallationService": False, "EIM_ASResAuthorizationMode": {}},
+        ok | {"AuthorizationServices": ["EIM"], "CertificateInstallationService": False, "EIM_ASResAuthorizationMode": {}},
         0.02,
     )
     for processing in ("Ongoing", "Finished"):
