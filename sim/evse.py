@@ -36,6 +36,7 @@ class Evse:
         self.node.send_named = lambda name, frame: pair.send_frame(pair.evse_station, name, frame)
         self.node.learns_macs = settings.learns_macs
         self.node.answers_neighbors = settings.answers_neighbors
+        self.node.advertised = bytes.fromhex(settings.nd_mac.replace(":", "")) or self.node.mac
         self.slac = SlacEvse(self)
         self.chance = pair.world.chance(self.name)
         self.server = Server(self)
@@ -111,10 +112,10 @@ class Evse:
         s = self.settings
         if s.basic_path == "ef":
             self.pilot.fault("F")
-            yield seconds(4.2)
+            yield seconds(s.basic_step or 4.2)
         elif s.basic_path == "x1":
             self.pwm(100)
-            yield seconds(3.2)
+            yield seconds(s.basic_step or 3.2)
         self.pwm(s.nominal_duty)
 
     def armed(self) -> bool:

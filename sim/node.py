@@ -25,6 +25,7 @@ class Node:
         self.up = False
         self.answers_neighbors = True
         self.learns_macs = False
+        self.advertised = self.mac
         self.send_named: Callable[[str, bytes], None] = lambda name, frame: station.send(frame)
         self._chance = world.chance(f"{name}/node")
         self._neighbors: dict[bytes, bytes] = {}
@@ -164,10 +165,11 @@ class Node:
         if body[0] == wire.NEIGHBOR_SOLICITATION and target == self.ip and packet.src != wire.UNSPECIFIED:
             self._learn(packet.src, packet.src_mac)
             if self.up and self.answers_neighbors:
-                answer = wire.neighbor_advertisement(self.mac, self.ip, packet.src_mac, packet.src, self.mac)
+                answer = wire.neighbor_advertisement(self.mac, self.ip, packet.src_mac, packet.src, self.advertised)
                 self.world.later(self._chance.randrange(100_000, 600_000), lambda: self.send_named("NA", answer))
         elif body[0] == wire.NEIGHBOR_ADVERTISEMENT:
-            self._learn(target, packet.src_mac)
+            at = body.find(b"\x02\x01", 24)
+            self._learn(target, body[at + 2 : at + 8] if at >= 0 else packet.src_mac)
 
     def _tcp(self, packet: wire.Packet) -> None:
         segment = wire.read_tcp(packet.body)

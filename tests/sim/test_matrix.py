@@ -15,6 +15,7 @@ OPEN: dict[str, str] = {
     "cp-duty-jitter": "the check's window starts over at every change of duty, which jitter causes all the time",
     "link-lost": "the session ends with the pilot's C to B before the new SLAC is seen, so the lost link is not named",
     "nd-no-answer": "a session that never gets past discovery because of a fault is called stopped, not failed",
+    "nd-wrong-mac": "stopped, not failed; the wrong MAC is not named",
     "sap-duplicate": "the undecodable message is blamed, not the ambiguous offer it follows from",
     "sap-no-schemaid": "stopped, not failed",
     "sap-schemaid-unknown": "stopped, not failed",
@@ -29,7 +30,6 @@ OPEN: dict[str, str] = {
     "tcp-never-closed": "the check's timer ends with the session, before it is due",
     "tcp-no-synack": "stopped, not failed",
     "tcp-refused": "stopped, not failed",
-    "tcp-secc-fin": "the EV's answer to the charger's FIN is blamed",
     "v2gtp-type-foreign": "a message decoded with the wrong schema turns the sides round",
     "v2gtp-unsolicited": "the EV's leaving is blamed, not the second answer it follows from",
 }
