@@ -91,7 +91,7 @@ def _compare(scenario: Scenario, sessions: list[SessionReport], findings: list[F
         wrong.append(f"protocol {last.protocol if last else 'none'}, not {expect.protocol}")
     if last is not None and not later:
         # A session that went well in spite of a fault has no culprit; then the findings must name the side.
-        sides = {f.side for f in findings if f.check in expect.checks} if last.verdict.check is None else {last.verdict.side}
+        sides = {f.side for f in findings if f.check in expect.checks} if last.verdict.check is None and expect.side != "none" else {last.verdict.side}
         if expect.side and expect.side not in (sides or {last.verdict.side}):
             wrong.append(f"{' and '.join(sorted(sides))} blamed ({last.verdict.check}), not {expect.side}")
         if expect.verdict and last.verdict.check != expect.verdict:
