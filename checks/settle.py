@@ -31,7 +31,7 @@ def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks:
     candidates = []
     for finding in findings:
         check = checks.get(finding.check)
-        if check is None or check.meta.effect not in ("stops-charging", "unsafe") or finding.severity == "info":
+        if check is None or finding.effect == "none" or not {finding.effect, check.meta.effect} & {"stops-charging", "unsafe"} or finding.severity == "info":
             continue
         if end_s - last_t(session, finding) > NEAR_END_S:
             continue
@@ -61,6 +61,8 @@ def _overcome(session: Session, finding: Finding) -> bool:
 
 
 def _heard_both(session: Session) -> bool:
+    if session.tls_data and not session.messages:
+        return False  # heard, but encrypted
     return session.sees("unicast-both" if session.messages else "slac-both")
 
 

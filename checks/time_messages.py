@@ -175,12 +175,35 @@ class SlowCurrentDemand(Check):
         protocols=("din", "iso2"),
         modes=("dc",),
         uec="V2GTimeout",
+        priority=45,
         example="CurrentDemandRes 0.31 s after its request.",
     )
+
+    def start(self) -> None:
+        self.last_late: Exchange | None = None  # answered after the EV's time-out, and nothing asked since
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        if self.last_late is not None and ev.side == "EVCC":
+            self.last_late = None
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        late = self.last_late
+        if late is None or ev.by != "EVCC" or ev.how not in ("fin", "rst"):
+            return
+        limit = self.limit("loop_slow")
+        self.fire(
+            [late.request, late.response],
+            f"CurrentDemandRes came after {seconds(late.latency):.3f} s; the EV, which waits {limit:g} s, asked nothing more and closed the connection.",
+            key="left", effect="stops-charging", severity="error", certainty="likely", since=late.request.t, t=ev.t,
+            values={"response_time": took(late.latency, limit)},
+        )  # fmt: skip
 
     @on(Exchange, "CurrentDemand")
     def answered(self, ev: Exchange) -> None:
         self.arm()
+        self.last_late = ev if ev.latency > ns(self.limit("loop_slow")) else None
         slow, late = self.limit("loop_slow"), self.limit("loop_late")
         if ev.latency <= ns(slow):
             self.evaluated()

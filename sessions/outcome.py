@@ -58,8 +58,8 @@ def _failed_end(s: Session) -> bool:
         return False
     if end.how in ("rst", "fin") and (_stop_agreed(s) or _evse_closed_its_stop(s)):
         return False
-    if end.how == "rst":
-        return True
+    if end.how == "rst" or (s.tls is not None and not s.tls_data):
+        return True  # the second: the TLS handshake never came to its end
     if end.how == "fin":
         return s.pending is not None or s.setup_ok
     if end.how in ("silence", "new-slac"):

@@ -229,7 +229,7 @@ class SessionTracker:
         """Nothing more comes: what closed the session before set-up, or proves that it stopped answering?"""
         if session.ended is not None:
             return
-        if session.closes and session.messages:
+        if session.closes and (session.messages or session.tls is not None):
             # Who closed first after the last message; what the other side does then is an answer.
             said = session.history[-1].t if session.history else session.start
             kind, side, when, at, _ = next((c for c in session.closes if c[2] >= said), session.closes[-1])
@@ -333,7 +333,9 @@ class SessionTracker:
             for bystander in list(self.open.values()):
                 self._notify(bystander, ev)  # a third station on the link: it may want an address of the pair
             return
-        self._touch(session, ev)
+        if not session.messages and session.tls is None:
+            # Later the kernel of a dead controller goes on soliciting routers: that is no sign of the session's life.
+            self._touch(session, ev)
         if ev.dst_mac[:1] and ev.dst_mac[0] & 1:
             session.seen.add("broadcast")
         if "matched" in session.phases:
@@ -377,6 +379,10 @@ class SessionTracker:
             return
         self._touch(session, ev)
         mine = not session.streams or ev.stream == session.streams[-1]
+        if mine and ev.kind in ("data", "synack", "fin"):
+            side = self._side(session, ev)
+            if side != "unknown":
+                session.seen.add(f"unicast-{side.lower()}")
         if ev.kind == "open" and ev.opener_seen and not session.setup_ok:
             self._enter(session, "tcp", ev)
         if ev.kind == "gap":
@@ -386,7 +392,7 @@ class SessionTracker:
             side = self._side(session, ev)
             session.closes.append((ev.kind, side, ev.t, ev.frame, session.pending is not None))
             del session.closes[:-8]
-            if session.setup_ok:
+            if session.setup_ok or session.tls_data:
                 self._end(session, side, ev.kind, ev.t, ev.frame)
         self._notify(session, ev)
 

@@ -177,11 +177,15 @@ def _status(session: Session, body: dict[str, Any], said: Said) -> None:
         error = ev_status.get("EVErrorCode")
         if isinstance(error, str) and error not in EV_NO_ERROR:
             session.ev_error = session.ev_error or (error, said)
-        soc = ev_status.get("EVRESSSOC")
-        if isinstance(soc, int) and 0 <= soc <= 100:
-            el = session.electrical
-            el.soc_start = soc if el.soc_start is None else el.soc_start
-            el.soc_end = soc
+        _soc(session, ev_status.get("EVRESSSOC"))
+    _soc(session, dig(body, "DisplayParameters", "PresentSOC"))
+
+
+def _soc(session: Session, soc: object) -> None:
+    if isinstance(soc, int) and not isinstance(soc, bool) and 0 <= soc <= 100:
+        el = session.electrical
+        el.soc_start = soc if el.soc_start is None else el.soc_start
+        el.soc_end = soc
 
 
 # Field of Electrical -> names of the element in the protocols.
