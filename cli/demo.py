@@ -117,8 +117,10 @@ class Show:
         fresh = key not in self.findings
         self.findings[key] = {**value, "tap": tap}
         if fresh:
-            style = {"error": "red", "warning": "yellow"}.get(str(value.get("severity")), "dim")
-            self.say(tap, f"  {value.get('severity')}: {value.get('title')} [{value.get('check')}]".replace("[", "("). replace("]", ")"), style)
+            follows = bool(value.get("root"))  # a consequence: its cause is a finding of its own
+            style = "dim" if follows else {"error": "red", "warning": "yellow"}.get(str(value.get("severity")), "dim")
+            said = "follows from it" if follows else value.get("severity")
+            self.say(tap, f"  {said}: {value.get('title')} ({value.get('check')})", style)
 
 
 async def _run(args: argparse.Namespace, console: Console) -> int:
