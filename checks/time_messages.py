@@ -180,22 +180,24 @@ class SlowCurrentDemand(Check):
     )
 
     def start(self) -> None:
-        self.last_late: Exchange | None = None  # answered after the EV's time-out, and nothing asked since
+        self.last_late: Exchange | None = None  # answered late, and nothing asked since
+        self.borne = 0  # the latest answer this EV went on after, ns
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
-        if self.last_late is not None and ev.side == "EVCC":
+        if ev.side == "EVCC" and self.last_late is not None:
+            self.borne = max(self.borne, self.last_late.latency)
             self.last_late = None
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
         late = self.last_late
-        if late is None or ev.by != "EVCC" or ev.how not in ("fin", "rst"):
+        if late is None or ev.by != "EVCC" or ev.how not in ("fin", "rst") or late.latency < 1.2 * self.borne:
             return
         limit = self.limit("loop_slow")
         self.fire(
             [late.request, late.response],
-            f"CurrentDemandRes came after {seconds(late.latency):.3f} s; the EV, which waits {limit:g} s, asked nothing more and closed the connection.",
+            f"CurrentDemandRes came after {seconds(late.latency):.3f} s; the EV, which need not wait longer than {limit:g} s, asked nothing more and closed the connection.",
             key="left", effect="stops-charging", severity="error", certainty="likely", since=late.request.t, t=ev.t,
             values={"response_time": took(late.latency, limit)},
         )  # fmt: skip
@@ -203,7 +205,7 @@ class SlowCurrentDemand(Check):
     @on(Exchange, "CurrentDemand")
     def answered(self, ev: Exchange) -> None:
         self.arm()
-        self.last_late = ev if ev.latency > ns(self.limit("loop_slow")) else None
+        self.last_late = ev if ev.latency > ns(self.limit("loop_late")) else None
         slow, late = self.limit("loop_slow"), self.limit("loop_late")
         if ev.latency <= ns(slow):
             self.evaluated()
