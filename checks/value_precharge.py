@@ -178,7 +178,7 @@ class VoltageZero(_Course):
             return
         went_on = by is not None and by.message == "PowerDeliveryReq"
         self.fire(
-            [first, last], f"EVSEPresentVoltage stayed at 0 V for {seconds(last.t - first.t):.1f} s, the target is {self.target:g} V.",
+            [first, last], f"EVSEPresentVoltage stayed at {max(v for _, v in self.points):g} V for {seconds(last.t - first.t):.1f} s, the target is {self.target:g} V.",
             since=first.t, effect="degrades" if went_on else None,
             values={"duration": took(last.t - first.t, limit), "EVTargetVoltage": quantity(self.target, "V"), "responses": Value(len(self.points))},
         )  # fmt: skip
