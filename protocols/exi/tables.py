@@ -1,13 +1,11 @@
 """Loads the committed grammar tables (`*.json`, made by tools/exi_schemas) and links them into engine nodes.
 
-The tables of a set are read on first use; the states of an element type are linked when the type is first met. Names
-and enumeration values are interned, so that looking them up in decoded content compares pointers.
+The tables of a set are read on first use; the states of an element type are linked when the type is first met.
 """
 
 from __future__ import annotations
 
 from importlib import resources
-from sys import intern
 from typing import Any
 
 import msgspec
@@ -69,7 +67,7 @@ class Table:
         low, high = entry[1:] if len(entry) == 3 else (None, None)
         values: tuple[Any, ...] = ()
         if kind == codes.ENUM:
-            values = tuple(intern(value) for value in entry[1])
+            values = tuple(entry[1])
         elif kind == codes.BOOLEAN:
             values = (False, True)
         elif kind == codes.NBIT:
@@ -80,7 +78,7 @@ class Table:
     def _element(self, element: int, kind: Any) -> Any:
         engine = self.engine
         op = codes.SE_COMPLEX if kind.value is None else codes.SE_SIMPLE
-        return engine.Production(op, intern(self.raw.elements[element][0]), element, kind, kind.value)
+        return engine.Production(op, self.raw.elements[element][0], element, kind, kind.value)
 
     def link(self, raw: list[list[Any]]) -> Any:
         """The states of one element type from their raw form: the first state."""
@@ -100,7 +98,7 @@ class Table:
             slot = len(self.raw.elements) + raw[3]
             local, uri = self.raw.attributes[raw[3]]
             foreign = f"{{{self.raw.uris[uri]}}}" if len(raw) > 4 else ""
-            p = engine.Production(event, intern(f"@{foreign}{local}"), slot, None, self._types[raw[2]].value)
+            p = engine.Production(event, f"@{foreign}{local}", slot, None, self._types[raw[2]].value)
         elif event == codes.CH:
             p = engine.Production(event, TEXT, -1, None, self._types[raw[2]].value)
         else:
