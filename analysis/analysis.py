@@ -196,8 +196,9 @@ class Analysis:
         result = outcome(session)
         known = self.engine.of(session).findings
         settled, root = settle(session, result, list(known.values()), self._checks)
-        if root is not None and with_root(result, root.class_) != result:
-            result = with_root(result, root.class_)
+        after = result if root is None else self._after_root(session, result, root)
+        if after != result:
+            result = after
             settled, root = settle(session, result, list(known.values()), self._checks)
         told = self.engine.of(session).told
         self._out.extend(finding for finding in settled if told.get(finding.id) != finding.rev)
@@ -213,6 +214,10 @@ class Analysis:
         self._out.append(report)
         self._changed.pop(session.id, None)
         self.engine.forget(session)
+
+    def _after_root(self, session: Session, result: str, root: Finding) -> str:
+        priority = self._checks[root.check].meta.priority
+        return with_root(session, result, root_class=root.class_, severity=root.severity, effect=root.effect, priority=priority)
 
     def _report(self, session: Session, *, state: str) -> SessionReport:
         findings = list(self.engine.of(session).findings.values())

@@ -20,12 +20,23 @@ SCHEMA_OF_NAMESPACE = (
     ("urn:iso:15118:2:", "iso2"),
     ("urn:iso:std:iso:15118:-20:", "iso20"),
 )
+MAIN_STREAM = range(0x8001, 0x8007)  # payload types of the V2G dialogue (ISO 15118-20 table 13); beyond are multiplexed and makers' own
 SAP_TOP = 0x80  # second byte of a SAP document is below; V2G_Message of DIN and ISO 15118-2 is above
 
 
 def schema_of_namespace(namespace: object) -> str | None:
     """din, iso2, iso20, or None for a vendor's own protocol."""
     return next((s for prefix, s in SCHEMA_OF_NAMESPACE if isinstance(namespace, str) and namespace.startswith(prefix)), None)
+
+
+def _offers(entries: Sequence[dict[str, Any]]) -> dict[int, str | None]:
+    """SchemaID -> schema; None for a vendor's own, and where one SchemaID stands for several: then nobody knows what was agreed."""
+    offers: dict[int, str | None] = {}
+    for entry in entries:
+        if "SchemaID" in entry:
+            number, schema = entry["SchemaID"], schema_of_namespace(entry.get("ProtocolNamespace"))
+            offers[number] = schema if offers.get(number, schema) == schema else None
+    return offers
 
 
 class _Stream:
@@ -97,11 +108,12 @@ class V2gDecoder:
         ]  # fmt: skip
 
     def _schema(self, stream: _Stream, raw: RawV2g) -> tuple[str | None, bool]:
+        if stream.chosen in ("din", "iso2") and raw.payload_type in MAIN_STREAM:
+            # Whatever payload type the header says: what was agreed is spoken (the wrong type is a finding of its own).
+            return stream.chosen, False
         if raw.payload_type != 0x8001:
             sets = exi.PAYLOAD_TYPES.get(raw.payload_type)
             return (sets[0] if sets else None), False
-        if stream.chosen in ("din", "iso2"):
-            return stream.chosen, False
         if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
             return "sap", False
         return stream.guess or exi.guess(raw.payload), True
@@ -125,7 +137,7 @@ class V2gDecoder:
         body = content.get(message, {})
         if message == "supportedAppProtocolReq":
             offers = body.get("AppProtocol", ())
-            stream.offers = {o["SchemaID"]: schema_of_namespace(o.get("ProtocolNamespace")) for o in offers if "SchemaID" in o}
+            stream.offers = _offers(offers)
         elif message == "supportedAppProtocolRes" and str(body.get("ResponseCode", "")).startswith("OK"):
             chosen = body.get("SchemaID")
             if isinstance(chosen, int):

@@ -95,9 +95,21 @@ def outcome(session: Session) -> str:
     return next(name for name, _, holds in OUTCOMES if holds(session))
 
 
-def with_root(result: str, root_class: str) -> str:
-    """The outcome once the checks have named a root: an orderly stop without energy that a time-out led to is a failure."""
-    return "failed" if result == "stopped" and root_class == "timeout" else result
+CONSEQUENCE = 80  # priority from which a finding tells how the end came, not why (checks.meta.Meta.priority)
+
+
+def with_root(session: Session, result: str, *, root_class: str, severity: str, effect: str, priority: int) -> str:
+    """The outcome once the checks have named a root: what looked like an orderly stop without energy may be a failure.
+
+    It is one where a time-out or a proven fault led to it. Before set-up there is no order to end in: whoever leaves after something that
+    keeps a session from coming up (no answer to SYN, to neighbour discovery …) leaves because of it.
+    """
+    if result != "stopped":
+        return result
+    if root_class == "timeout" or severity == "error":
+        return "failed"
+    kept_from_it = not session.setup_ok and effect in ("stops-charging", "unsafe") and priority < CONSEQUENCE
+    return "failed" if kept_from_it else result
 
 
 def why(session: Session) -> str:

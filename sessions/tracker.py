@@ -566,6 +566,8 @@ class SessionTracker:
             session.cp_lost = session.cp_lost or (ev.state, ev.t, ev.frame)
         self._notify(session, ev)
         if letter == "A":
+            if not session.setup_ok:
+                self._conclude(session, ev.t, ev.frame)  # unplugging what had been closed before is no end of its own
             self._end(session, "EVCC" if not session.delivering else "line", "unplug", ev.t, ev.frame)
             self._close(session, ev.t)
 
