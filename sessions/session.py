@@ -170,7 +170,8 @@ class Session:
         self.seen: set[str] = set()  # slac-evcc, slac-secc, unicast-evcc, unicast-secc, broadcast, pilot-states, pilot-cycles, setup-from-start, host
         self.lost_frames = 0
         self.lost_bytes = 0
-        self.gaps: list[Loss] = []
+        self.gaps: list[Loss] = []  # the first and the latest, at most MAX_GAPS
+        self.gap_until = -1  # when the latest loss of all ended
         self.hushes: list[tuple[int, int]] = []  # stretches of 5 s or more without anything from any source
         self.end_cut = False
         self.start_late = True
@@ -193,12 +194,14 @@ class Session:
         """Keep a loss (bounded) and count what it took."""
         self.lost_frames += loss.frames
         self.lost_bytes += loss.length
-        if len(self.gaps) < MAX_GAPS:
-            self.gaps.append(loss)
+        self.gap_until = max(self.gap_until, loss.t, loss.until)
+        if len(self.gaps) >= MAX_GAPS:
+            del self.gaps[MAX_GAPS // 2]
+        self.gaps.append(loss)
 
     def gap_since(self, t: int) -> bool:
         """Was anything lost at or after `t`?"""
-        return any(max(g.t, g.until) >= t for g in self.gaps)
+        return self.gap_until >= t
 
     def hushed(self, since: int, until: int) -> bool:
         """Was there a stretch within the time in which nothing was heard from anyone? Then silence is a weak proof."""
