@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gzip
+import contextlib
 import json
 import os
 import pty
@@ -468,17 +469,21 @@ def test_progress_shows_on_a_terminal_when_reading_takes_long(folder: Path) -> N
     )
     os.close(slave)
     assert process.stdin is not None and process.stdout is not None
-    for part in (data[:9000], data[9000:18000], data[18000:]):
-        process.stdin.write(part)
-        process.stdin.flush()
-        time.sleep(0.7)
-    out, _ = process.communicate(timeout=30)
     shown = b""
-    try:
+    os.set_blocking(master, False)
+    # Bytes come slowly until the bar has shown (a busy machine needs longer to start), then all the rest.
+    at, step = 0, max(1, len(data) // 200)
+    while at < len(data) and b"kB" not in shown and b"bytes" not in shown:
+        process.stdin.write(data[at : at + step])
+        process.stdin.flush()
+        at += step
+        time.sleep(0.15)
+        with contextlib.suppress(BlockingIOError, OSError):
+            shown += os.read(master, 65536)
+    out, _ = process.communicate(data[at:], timeout=60)
+    with contextlib.suppress(BlockingIOError, OSError):  # the other end is closed
         while piece := os.read(master, 65536):
             shown += piece
-    except OSError:  # the other end is closed
-        pass
     os.close(master)
     assert process.returncode == 0
     assert json.loads(out)["captures"][0]["sessions"][0]["outcome"] == "completed"
