@@ -327,7 +327,7 @@ class _PreCharge(Process):
             f"PreCharge took {seconds(took_ns):.1f} s in {self.loops} responses (target {target}; EVSEPresentVoltage {ramp}). "
             + how,
             side="unknown" if met and not went_on else None, severity="info" if went_on else None, effect="degrades" if went_on else None, since=first.t, t=first.t + ns(limit),
-            key=str(first.frame), values=values,
+            key=str(first.t), values=values,
         )  # fmt: skip
 
 

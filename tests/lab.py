@@ -23,7 +23,7 @@ from typing import Any
 
 from lab_camera import SECOND, START, Camera, Step, moved
 from lab_good import GOOD, NAMESPACE, SESSION_ID, Tree
-from lab_wire import EV_MAC, EVSE_MAC, Host
+from lab_wire import EV_MAC, EVSE_MAC, RUN_ID, Host
 
 from plugtap.analysis.analysis import Analysis
 from plugtap.analysis.outputs import SessionReport
@@ -94,6 +94,7 @@ class Lab:
         self.ev = Host(EV_MAC, 49200)
         self.secc = Host(EVSE_MAC, 61341)
         self.session_id = SESSION_ID
+        self.run_id = RUN_ID
 
     # -- a good session ------------------------------------------------------------------------------------------
 
@@ -193,6 +194,13 @@ class Lab:
         if side is None:
             side = "EVCC" if name.endswith("Req") else "SECC"
         return Step("v2g", name, side, gap, copy.deepcopy(content or {}), schema=self._schema(name), raw=raw)
+
+    def pair(self, number: int) -> Lab:
+        """Let another EV and EVSE hold the conversation: MACs, addresses, port, RunID and SessionID of their own."""
+        own = number.to_bytes(2, "big")
+        self.ev, self.secc = Host(EV_MAC[:4] + own, 49200 + 100 * number), Host(EVSE_MAC[:3] + own + EVSE_MAC[5:], 61341 - number)
+        self.session_id, self.run_id = own.hex().upper() + SESSION_ID[4:], own + RUN_ID[2:]
+        return self
 
     # -- editing -------------------------------------------------------------------------------------------------
 
@@ -312,7 +320,7 @@ class Lab:
 
         `ticks` seconds apart, until `tail` seconds after the last step.
         """
-        return Camera(self.steps, self.ev, self.secc, self.session_id).film(ticks, tail)
+        return Camera(self.steps, self.ev, self.secc, self.session_id, self.run_id).film(ticks, tail)
 
     def run(
         self,

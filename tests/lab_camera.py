@@ -12,12 +12,11 @@ from lab_wire import (
     ACK,
     ALL_NODES,
     BROADCAST,
-    EV_MAC,
-    EVSE_MAC,
     FIN,
     MMTYPES,
     PSH,
     RST,
+    RUN_ID,
     SYN,
     Connection,
     Host,
@@ -76,8 +75,8 @@ def moved(item: Item, shift: int, number: int) -> Item:
 class Camera:
     """Turns steps into items."""
 
-    def __init__(self, steps: list[Step], ev: Host, secc: Host, session_id: str) -> None:
-        self.steps, self.ev, self.secc, self.session_id = steps, ev, secc, session_id
+    def __init__(self, steps: list[Step], ev: Host, secc: Host, session_id: str, run_id: bytes = RUN_ID) -> None:
+        self.steps, self.ev, self.secc, self.session_id, self.run_id = steps, ev, secc, session_id, run_id
         self.t = START
         self.items: list[Item] = []
         self.lost = 0
@@ -117,11 +116,11 @@ class Camera:
 
     def _mme(self, step: Step) -> None:
         f = step.fields
-        src = f.get("src", EV_MAC if step.side == "EVCC" else EVSE_MAC)
-        to = EVSE_MAC if step.side == "EVCC" else EV_MAC
+        src = f.get("src", self.ev.mac if step.side == "EVCC" else self.secc.mac)
+        to = self.secc.mac if step.side == "EVCC" else self.ev.mac
         if step.name in ("CM_SLAC_PARM.REQ", "CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND"):
             to = BROADCAST
-        payload = step.raw if step.raw is not None else slac_payload(step.name, f)
+        payload = step.raw if step.raw is not None else slac_payload(step.name, {"pev_mac": self.ev.mac, "evse_mac": self.secc.mac, "run_id": self.run_id} | f)
         mmtype = f.get("mmtype") or MMTYPES[step.name]
         self._send(mme(src, f.get("dst", to), mmtype, payload, f.get("mmv", 1)), step)
 
