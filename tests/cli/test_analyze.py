@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gzip
-import contextlib
 import json
 import os
 import pty
@@ -388,6 +388,21 @@ def test_a_check_that_fails_is_told(analyze: Any, folder: Path, monkeypatch: pyt
 # -- interruption --------------------------------------------------------------------------------------------------
 
 
+def until_it_waits(process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    """Until the command has taken all of its standard input and sleeps, waiting for more; however busy the machine is."""
+    assert process.stdin is not None
+    deadline = time.monotonic() + seconds
+    waiting = bytearray(4)
+    asleep = 0
+    while asleep < 5:
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < deadline, "it goes on working"
+        time.sleep(0.02)
+        fcntl.ioctl(process.stdin, termios.FIONREAD, waiting)  # bytes in the pipe that it has not taken
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" and not any(waiting) else 0
+
+
 def interrupted(data: bytes, number: int, *args: str | Path) -> tuple[int, bytes, bytes]:
     """Give the command part of a capture, then a signal while it waits for more."""
     process = subprocess.Popen(
@@ -396,14 +411,7 @@ def interrupted(data: bytes, number: int, *args: str | Path) -> tuple[int, bytes
     assert process.stdin is not None
     process.stdin.write(data)
     process.stdin.flush()
-    deadline = time.monotonic() + 30
-    waiting = bytearray(4)
-    while time.monotonic() < deadline:
-        fcntl.ioctl(process.stdin, termios.FIONREAD, waiting)  # bytes in the pipe that it has not taken
-        if not any(waiting):
-            break
-        time.sleep(0.02)
-    time.sleep(0.5)  # for what it has taken last
+    until_it_waits(process)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     return process.returncode, out, err
