@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from plugtap.checks.tables import limits_of
+from plugtap.checks.tables import limits_of, timeouts
 from plugtap.checks.meta import Limit
+from plugtap.checks.v2g_common import stem
 from plugtap.protocols.events import Pilot, PilotSample
 from plugtap.protocols.items import CP_TIME_UNCERTAIN
 from plugtap.protocols.pilot import CP_NOMINAL, duty_current
@@ -70,4 +71,11 @@ def already_failed(session: Session, t: int) -> str:
     for trouble in (session.evse_fault, session.ev_error):
         if trouble is not None and trouble[1].t <= t:
             return trouble[0]
-    return "the connection was closed" if session.setup_ok and any(close[2] <= t for close in session.closes) else ""
+    if session.setup_ok and any(close[2] <= t for close in session.closes):
+        return "the connection was closed"
+    pending = session.pending
+    if pending is not None and pending.message is not None and not session.gap_since(pending.t):
+        row = timeouts().get((session.protocol or "", stem(pending.message)))
+        if row is not None and t - pending.t > row.fails * SECOND:
+            return f"{pending.message} was not answered within {row.fails:g} s"
+    return ""

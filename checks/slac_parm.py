@@ -18,6 +18,7 @@ from plugtap.protocols.slac import (
     CmSlacParmReq,
     CmStartAttenCharInd,
 )
+from plugtap.sessions.notices import SessionClosing
 
 MAX_RUNS = 16
 
@@ -202,7 +203,7 @@ class ParmFields(Check):
 
 @register
 class RunIdEcho(Check):
-    """Only judged where the EV's own RunID was seen. Whether the EV minds shows in slac-start-atten-late, which then names this as the cause."""
+    """Only judged where the EV's own RunID was seen. An EV that minds goes no further: then this stopped it, and what else it did not do follows."""
 
     meta = Meta(
         id="slac-runid-echo",
@@ -225,11 +226,31 @@ class RunIdEcho(Check):
     def start(self) -> None:
         self.sent: list[bytes] = []
         self.since = self.now
+        self.ignored: tuple[Mme, str] | None = None  # a wrong CM_SLAC_PARM.CNF after which the EV has not gone on
 
     @on(Mme, "CM_SLAC_PARM.REQ")
     def request(self, ev: Mme) -> None:
         if isinstance(ev.body, CmSlacParmReq) and ev.body.run_id not in self.sent:
             self.sent = [*self.sent[-MAX_RUNS:], ev.body.run_id]
+
+    @on(Mme, "CM_START_ATTEN_CHAR.IND", "CM_MNBC_SOUND.IND", "CM_SLAC_MATCH.REQ")
+    def went_on(self, ev: Mme) -> None:
+        self.ignored = None
+
+    @on(SessionClosing)
+    def closing(self, ev: SessionClosing) -> None:
+        shown = self.session.ended is not None and self.session.ended.how != "capture-end"
+        if self.ignored is not None and shown and not self.session.messages:
+            answer, run_id = self.ignored
+            self.fire(
+                answer,
+                f"The EV did not go on after {answer.name} with RunID {run_id}; its own is {self.sent[-1].hex()}.",
+                key="ignored",
+                since=self.since,
+                t=answer.t,
+                effect="stops-charging",
+                values={"RunID": Value(run_id, "", self.sent[-1].hex(), "!=")},
+            )
 
     @on(Mme, "CM_SLAC_PARM.CNF", "CM_ATTEN_CHAR.IND", "CM_SLAC_MATCH.CNF")
     def answer(self, ev: Mme) -> None:
@@ -239,6 +260,8 @@ class RunIdEcho(Check):
         if self.session.slac.match_cnf is not None and isinstance(body, CmAttenCharInd):
             return  # some hobby stacks reuse the message after the match for other things
         self.arm()
+        if isinstance(body, CmSlacParmCnf):
+            self.ignored = (ev, body.run_id.hex()) if body.run_id not in self.sent else None
         if body.run_id not in self.sent:
             self.fire(
                 ev,

@@ -124,10 +124,12 @@ class _Dialogue(Check):
     @on(Tcp)
     def segment(self, ev: Tcp) -> None:
         self.last = ev
-        if ev.kind == "data" or (self.repeats and ev.from_a != self.repeats[0].from_a):
-            self.repeats = []  # the peer is there, whatever it says
         if ev.kind == "retransmission":
-            self.repeats = [*self.repeats[-KEPT:], ev]
+            # Both may repeat: a tap between them hears what they no longer do.
+            if not self.repeats or ev.from_a == self.repeats[0].from_a:
+                self.repeats = [*self.repeats[-KEPT:], ev]
+        elif ev.kind == "data" or (self.repeats and ev.from_a != self.repeats[0].from_a):
+            self.repeats = []  # the peer is there, whatever it says
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
@@ -201,7 +203,7 @@ class LinkLost(_Dialogue):
         certainty="likely",
         limits=slac("vain_repeats"),
         uec="PLCLinkLost",
-        priority=40,
+        priority=34,
         example="CurrentDemandReq repeated three times, 12 s of silence, CM_SLAC_PARM.REQ.",
     )
 
@@ -212,6 +214,7 @@ class LinkLost(_Dialogue):
         self.arm()
         if ev.how in ("new-slac", "silence") and len(self.repeats) >= self.limit("vain_repeats"):
             first, last = self.repeats[0], self.repeats[-1]
+            left = self.session.cp_lost is not None and self.session.cp_lost[1] <= first.t  # the pilot had told before that it is over
             self.fire(
                 self.repeats,
                 f"The {sender(self.session, first)} sent its last segment {len(self.repeats)} times more within {seconds(last.t - first.t):.1f} s; "
@@ -219,6 +222,7 @@ class LinkLost(_Dialogue):
                 values={"repeats": Value(len(self.repeats), "", self.limit("vain_repeats"), ">=")},
                 since=first.t,
                 t=last.t,
+                effect="none" if left else None,
             )
 
 
