@@ -70,6 +70,7 @@ class SessionTracker:
         self.open: dict[str, Session] = {}
         self._by_ev: dict[bytes, Session] = {}
         self._by_stream: dict[int, Session] = {}
+        self._macs_of_stream: dict[int, tuple[bytes, bytes]] = {}  # TLS events don't name their peers
         self._idents: dict[str, None] = {}  # of the latest sessions
         self._resumable: dict[str, str] = {}  # SessionID -> id of the session that paused (or ended) with it
         self._ids_used: dict[str, str] = {}  # SessionID -> the last session that had it
@@ -271,8 +272,12 @@ class SessionTracker:
             self._by_ev[evcc] = session
 
     def _waiting_plug(self) -> Session | None:
-        """The session that the pilot opened and no EV has spoken in yet."""
-        return next((s for s in self.open.values() if s.evcc_mac is None and s.ended is None), None)
+        """The session that the pilot opened and nobody has spoken in yet."""
+        return next((s for s in self.open.values() if s.evcc_mac is None and s.ended is None and s.phases.keys() <= {"plugged"}), None)
+
+    def _nameless(self, evse: bytes | None) -> Session | None:
+        """An open session in which nobody has said who the EV is: messages that don't either go on with it, unless of another EVSE."""
+        return next((s for s in self.open.values() if s.evcc_mac is None and s.ended is None and evse in (None, s.secc_mac)), None)
 
     def _of_stream(self, ev: Event, stream: int) -> Session | None:
         session = self._by_stream.get(stream)
@@ -281,9 +286,9 @@ class SessionTracker:
             self._notify(session, ev)
         return session
 
-    def _start(self, ev: Event, evcc: bytes | None, *, from_start: bool = True) -> Session:
+    def _start(self, ev: Event, evcc: bytes | None, evse: bytes | None = None, *, from_start: bool = True) -> Session:
         """The open session of this EV, the one that waits for its first message, or a new one."""
-        session = self._by_ev.get(evcc) if evcc is not None else None
+        session = self._by_ev.get(evcc) if evcc is not None else self._nameless(evse)
         if session is None:
             session = self._waiting_plug()
             if session is not None:
@@ -312,7 +317,7 @@ class SessionTracker:
         if session is None and not parties.opens:
             return
         if session is None:
-            session = self._start(ev, parties.ev, from_start=parties.opens)
+            session = self._start(ev, parties.ev, parties.evse, from_start=parties.opens)
         elif is_parm_req and slac_facts.starts_attempt(session, ev):
             slac_facts.new_attempt(session)
             self._attempt(session, "slac", ev)
@@ -346,12 +351,12 @@ class SessionTracker:
         evcc, secc = (ev.src_mac, ev.dst_mac) if ev.request else (ev.dst_mac, ev.src_mac)
         if evcc[0] & 1 or not any(evcc):  # a multicast answer, or a capture without addresses
             known = self._of_mac(secc)
-            session = known or self._start(ev, None)
+            session = known or self._start(ev, None, None if secc[0] & 1 else secc)
         else:
             session = self._by_ev.get(evcc) or self._start(ev, evcc)
         if session.ended is not None:
             self._close(session, ev.t)
-            session = self._start(ev, evcc)
+            session = self._start(ev, evcc if any(evcc) and not evcc[0] & 1 else None)
         self._touch(session, ev)
         if "matched" in session.phases:
             self._enter(session, "linked", ev)
@@ -374,6 +379,10 @@ class SessionTracker:
         return self._of_mac(a.mac, b.mac)
 
     def _tcp(self, ev: Tcp) -> None:
+        if ev.stream not in self._macs_of_stream:
+            if len(self._macs_of_stream) >= 4 * MAX_REMEMBERED:
+                del self._macs_of_stream[next(iter(self._macs_of_stream))]
+            self._macs_of_stream[ev.stream] = ev.a.mac, ev.b.mac
         session = self._by_stream.get(ev.stream) or self._session_of_peers(ev.a, ev.b)
         if session is None:
             return
@@ -409,8 +418,9 @@ class SessionTracker:
     def _tls(self, ev: Tls) -> None:
         session = self._by_stream.get(ev.stream)
         if session is None and ev.kind == "client-hello":
-            # The stream's peers are known from its TCP events only; the EV is whoever has an SDP answer open.
-            session = next((s for s in reversed(self.open.values()) if s.ended is None and "sdp" in s.phases), None)
+            session = self._of_mac(*self._macs_of_stream.get(ev.stream, ())) or self._nameless(None)
+            if session is not None and (session.ended is not None or "sdp" not in session.phases):
+                session = None
             if session is not None:
                 self._join_stream(session, ev.stream)
         if session is None:
@@ -574,6 +584,8 @@ class SessionTracker:
     # -- loss ----------------------------------------------------------------------------------------------------
 
     def _loss(self, ev: Loss) -> None:
+        if ev.stream is not None:
+            return  # told with the stream's own event, to the session it belongs to
         for session in list(self.open.values()):
             session.add_gap(ev)
             self._notify(session, ev)
