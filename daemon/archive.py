@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import functools
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -70,7 +71,7 @@ class TapArchive:
         self._retry = 0.0
         self._unwritten = 0
         self._incomplete = False  # this file does not hold all that Analysis was told: begin a new one soon
-        self._swept = 0.0
+        self._swept = -math.inf  # due at once, whatever the machine's clock since boot says
 
     # -- opening -----------------------------------------------------------------------------------------------------
 

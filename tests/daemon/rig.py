@@ -72,7 +72,9 @@ class Rig:
         queue_items: int = 1000,
         clock: Callable[[], int] | None = None,
         catalogue: str = "c",
+        since_boot: float | None = None,
     ) -> None:
+        """`since_boot`: the archive's monotonic clock starts there, in s; otherwise it is the machine's."""
         self.folder = folder
         self._skipped = 0
         clock = clock or (lambda: time.time_ns() + self._skipped)
@@ -80,7 +82,11 @@ class Rig:
         settings = analysis or AnalysisSettings(site="lab", tap="tap")
         header = ArchiveHeader(site="lab", tap="tap", run="r", catalogue=catalogue, plugtap="0", settings=encode_settings(settings))
         self.settings = archive or Archive()
-        self.archive = TapArchive(str(folder), "tap", self.settings, header, [source.name for source in self.sources], clock=clock)
+        started = time.monotonic() - since_boot if since_boot is not None else 0.0
+        names = [source.name for source in self.sources]
+        self.archive = TapArchive(
+            str(folder), "tap", self.settings, header, names, clock=clock, monotonic=lambda: time.monotonic() - started
+        )
         self.outputs: list[Output] = []
         self.published: list[tuple[str, str]] = []
         self.tap = TapPipeline(

@@ -148,11 +148,12 @@ def test_only_own_complete_files_go(tmp_path: pathlib.Path) -> None:
     assert left == {*names[2:], "tap-20260104T000000Z.pcapng"}
 
 
-async def test_old_files_go_while_the_daemon_runs(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("since_boot", [0.0, 1e6])
+async def test_old_files_go_while_the_daemon_runs(tmp_path: pathlib.Path, since_boot: float) -> None:
     old = tmp_path / "tap-20200101T000000Z.pcapng"
     old.write_bytes(b"x" * 1000)
     os.utime(old, (1, 1))
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, since_boot=since_boot)
     rig.start()
     rig.sources[0].say(frame(time.time_ns()))
     await rig.until(lambda: rig.tap.counters["items"] == 1, "an item")
