@@ -77,7 +77,10 @@ class Veth:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    try:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except FileNotFoundError:
+        raise subprocess.SubprocessError("the command ip is missing (Debian package iproute2)") from None
     if done.returncode:
         raise subprocess.SubprocessError(done.stderr.strip() or f"ip {' '.join(arguments)} failed")
 

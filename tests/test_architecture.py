@@ -87,7 +87,7 @@ def test_only_hw_opens_devices() -> None:
 
 
 def test_every_layer_has_a_readme_that_says_what_it_may_not_import() -> None:
-    for folder in (*LAYERS, "systemd", "tests", "benches", "docs"):
+    for folder in (*LAYERS, "plugtap", "systemd", "tests", "benches", "docs", "tools"):
         text = (ROOT / folder / "README.md").read_text()
         assert len(text) > 200, f"{folder}/README.md says too little"
         if folder in LAYERS:

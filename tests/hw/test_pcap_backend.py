@@ -23,8 +23,8 @@ def test_live_capture_by_libpcap() -> None:
     assert seen["close in time"] and seen["child ended"]
 
 
-@pytest.mark.skipif(INSTALLED, reason="python-libpcap is installed")
-async def test_without_the_extra_the_remedy_is_named() -> None:
+async def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     async with collecting(libpcap_source("lo")) as heard:
         await heard.until(lambda: heard.ended, "hopeless")
         assert isinstance(heard.error, SourceError) and "plugtap[pcap]" in str(heard.error)
