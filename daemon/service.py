@@ -221,8 +221,8 @@ class Service:
                     if not task.done():
                         log.error("tap does not stop name=%s", task.get_name())
                         task.cancel()
-        except* Exception as group_error:
-            raise group_error.exceptions[0] from None
+        except ExceptionGroup as several:  # not except*: before Python 3.11.4 what is raised in it stays a group
+            raise several.exceptions[0] from None
 
     async def _close_sinks(self, sinks: Sequence[asyncio.Task[None]]) -> None:
         await self._tell_health()
