@@ -148,7 +148,10 @@ def test_wrong_usage_says_what_to_write(decode: Any, args: list[str], words: str
 
 def test_a_live_capture_is_printed_line_by_line(path: Path) -> None:
     """What came is there at once, though the capture goes on; Ctrl-C ends it."""
-    process = subprocess.Popen([*command(), "decode", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(  # without a buffer: communicate() would miss what readline() has read ahead
+        [*command(), "decode", "-"], bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=environment()
+    )
     assert process.stdin is not None and process.stdout is not None
     data = path.read_bytes()
     process.stdin.write(data[: len(data) // 2])
