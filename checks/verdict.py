@@ -112,8 +112,8 @@ def _stopped(session: Session) -> Verdict:
 def _incomplete(session: Session) -> Verdict:
     if session.tls_data and not session.messages:
         return Verdict(
-            side="tap", certainty="sure", summary="The messages were encrypted (TLS) and no key was given: how the session went is not observable.",
-            suggestion="Give a key log with --keylog.",
+            side="tap", certainty="sure", summary="The messages were encrypted (TLS): how the session went is not observable.",
+            suggestion="Read the logs of the EVSE or the EV: plugtap does not decrypt TLS.",
         )  # fmt: skip
     if session.sees("slac-secc") and not session.sees("slac-evcc") and not session.messages:
         return Verdict(

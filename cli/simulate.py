@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from plugtap.sim.record import pcapng
 from plugtap.sim.scenario import Scenario, ScenarioError
 from plugtap.sim.v2g import Codec
 
+LIST_WIDTH = 250
 MANY = 8  # from here on pipes, and no list of each
 
 EXAMPLES = """examples:
@@ -85,10 +87,11 @@ def _load(name: str) -> Scenario:
 
 
 def _list() -> int:
-    console = Console(highlight=False)
+    # into a pipe one line a scenario, so that it can be searched
+    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LIST_WIDTH)
     table = Table(box=None, pad_edge=False, show_edge=False)
     for column in ("group", "scenario", "what happens", "expected"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("group", "scenario"))
     found = scenarios.library()
     for name, item in found.items():
         expect = item.expect
