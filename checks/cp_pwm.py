@@ -75,7 +75,10 @@ class FrequencyOutOfRange(Check):
 
 @register
 class DutyJitter(Check):
-    """A tunable heuristic: the standard text for it was not found in public."""
+    """A tunable heuristic: the standard text for it was not found in public.
+
+    A generator that is set to another duty changes it once, one that jitters all the time: a window with one change is not judged.
+    """
 
     meta = Meta(
         id="cp-duty-jitter",
@@ -99,13 +102,18 @@ class DutyJitter(Check):
 
     def start(self) -> None:
         self.window: list[PilotSample] = []
+        self.changes = 0  # of the duty, within the window
 
     @on(Pilot)
     def change(self, ev: Pilot) -> None:
-        self.window = []
+        self.changes += 1
+        if ev.state != ev.before:
+            self.window = []
 
     @on(PilotSample)
     def sample(self, ev: PilotSample) -> None:
+        if not self.window:
+            self.changes = 0
         if not measured(ev) or not has_pwm(ev) or math.isnan(ev.duty):
             self.window = []
             return
@@ -113,7 +121,7 @@ class DutyJitter(Check):
         if ev.t - self.window[0].t < ns(self.limit("jitter_window")) and len(self.window) < MAX_WINDOW:
             return
         window, self.window = self.window, []
-        if len(window) < 10:
+        if len(window) < 10 or self.changes == 1:
             return  # steady stretches come as few long records
         self.arm()
         deviation = statistics.pstdev(s.duty for s in window)
