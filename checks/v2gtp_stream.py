@@ -7,6 +7,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.sap_negotiation import KNOWN, offers_of
+from plugtap.checks.tcp_connection import sender
 from plugtap.checks.v2g_common import failed, is_request, response_code, stem
 from plugtap.protocols.events import Tcp, V2gMessage, V2gtpOddity
 from plugtap.sessions.notices import NewAttempt, SessionClosing
@@ -233,7 +234,10 @@ class Unsolicited(Check):
         effect="degrades",
         side="SECC",
         certainty="likely",
-        trigger="a response with no open request of its kind, and nothing missing from the capture",
+        trigger=(
+            "a response with no open request of its kind, and nothing missing from the capture (error: the EV closed at its next request of another kind, "
+            "to which it found the surplus response as the answer)"
+        ),
         cause="The EVSE answers twice, or answers something else than was asked.",
         fix="Show the named frames to the EVSE's maker.",
         refs=("ISO 15118-2 8.8.1",),
@@ -248,6 +252,9 @@ class Unsolicited(Check):
         self.request: V2gMessage | None = None
         self.before: V2gMessage | None = None
         self.odd: tuple[V2gMessage, V2gMessage] | None = None
+        # An EV that reads in order is one answer behind from a surplus one on. In the charge loop, where all are alike, it notices nothing.
+        self.surplus: V2gMessage | None = None
+        self.other: V2gMessage | None = None  # the first request of another kind since: it finds the surplus answer in its place
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
@@ -258,6 +265,10 @@ class Unsolicited(Check):
         if is_request(ev.message):
             self._judge()
             self.request = ev
+            if self.other is not None:
+                self.surplus = self.other = None  # it went on: it had thrown the surplus answer away
+            elif self.surplus is not None and stem(ev.message) != stem(str(self.surplus.message)):
+                self.other = ev
             return
         self.arm()
         request, self.request = self.request, None
@@ -270,6 +281,22 @@ class Unsolicited(Check):
     def unseen(self, ev: Tcp) -> None:
         self.odd = None
 
+    @on(Tcp, "fin", "rst")
+    def closed(self, ev: Tcp) -> None:
+        surplus, other = self.surplus, self.other
+        self.surplus = self.other = None
+        if surplus is None or other is None or self.session.pending is not other or sender(self.session, ev) != "EVCC":
+            return
+        self.fire(
+            [surplus, other, ev],
+            f"{surplus.message} (frame {surplus.frame}) was one answer too many: an EV that reads in order found {surplus.message} as the answer "
+            f"to {other.message}, and closed.",
+            effect="stops-charging",
+            severity="error",
+            since=surplus.t,
+            key=f"{surplus.message} read as an answer",
+        )
+
     @on(SessionClosing)
     def closing(self, ev: SessionClosing) -> None:
         self._judge()
@@ -279,4 +306,5 @@ class Unsolicited(Check):
         if odd is None:
             return
         before, answer = odd
+        self.surplus, self.other = answer, None
         self.fire([before, answer], f"{answer.message} came after {before.message} without its request.", since=before.t, key=str(answer.message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from casebook import Case, Lab, assert_fires, assert_gap, assert_quiet, book, good
+from casebook import SETTINGS, Case, Lab, assert_fires, assert_gap, assert_quiet, book, good, play
 from lab import DROP
 from lab_good import NAMESPACE, SESSION_ID
 from v2g_scenes import contract, ends, header, raw
@@ -155,3 +155,24 @@ def test_armed_and_quiet(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_gap(case: Case) -> None:
     assert_gap(case)
+
+
+def surplus_answer(*, reads: bool) -> Lab:
+    """CableCheckRes once too often; an EV that reads in order finds it as the answer to PreChargeReq, and closes. Another reads on."""
+    made = Lab.good("din-dc").drop("CableCheckReq", -1)
+    return made.stop_after("PreChargeReq" if reads else "PreChargeRes", 0).close("fin")
+
+
+def test_a_surplus_answer_that_was_read_for_another_ended_the_session() -> None:
+    check = "v2gtp-unsolicited-response"
+    result = play(surplus_answer(reads=True).items(), check, SETTINGS)
+    assert [(f.severity, f.effect) for f in result.of(check)] == [("warning", "degrades"), ("error", "stops-charging")]
+    assert "as the answer to PreChargeReq" in result.of(check)[1].detail
+    assert result.session.verdict.check == check and result.session.verdict.side == "SECC"
+
+
+def test_a_surplus_answer_is_not_to_blame_where_the_next_request_was_answered() -> None:
+    check = "v2gtp-unsolicited-response"
+    result = play(surplus_answer(reads=False).items(), check, SETTINGS)
+    assert [f.effect for f in result.of(check)] == ["degrades"]
+    assert result.session.verdict.check is None
