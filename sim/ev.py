@@ -288,7 +288,7 @@ class Ev:
         yield 300 * MS
 
     def end(self, how: str) -> None:
-        """End the connection: fin, rst or silence (then nothing more is sent, and the script stops)."""
+        """End the connection: fin, rst, silence (then nothing more is sent, and the script stops) or open (not at all)."""
         if self.connection is None:
             return
         if how in ("fin", "session-stop"):
