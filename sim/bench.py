@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from plugtap.protocols.items import CpRecord, Frame, Item, TapEvent, Tick
@@ -31,22 +33,46 @@ class BenchSettings(msgspec.Struct):
     tap: TapSettings = msgspec.field(default_factory=TapSettings)
 
 
-class Bench:
-    """Runs a set-up in virtual time and collects what the tap gives, numbered as a capture numbers it."""
+class Post:
+    """One tap and what it gave, numbered as a capture numbers it."""
 
-    def __init__(self, settings: BenchSettings, codec: Codec | None = None) -> None:
+    def __init__(self, world: World, settings: TapSettings) -> None:
+        self.tap = LineTap(world, settings, self.emit)
+        self._items: list[Item] = []
+        self._number = 0
+
+    def emit(self, item: Frame | CpRecord | TapEvent) -> None:
+        """Number an item and keep it."""
+        self._number += 1
+        self._items.append(msgspec.structs.replace(item, number=self._number))
+
+    def pilot(self, record: CpRecord) -> None:
+        """A record of the control pilot, if this tap has one and listens."""
+        if self.tap.settings.pilot and self.tap.listening():
+            self.emit(record)
+
+    def take(self) -> list[Item]:
+        """What it gave since it was asked last."""
+        items, self._items = self._items, []
+        return items
+
+
+class Bench:
+    """Runs a set-up in virtual time and collects what the tap gives.
+
+    `others`: more taps that listen to the same session (same pair). They change nothing about it: the dice of each part are its own.
+    """
+
+    def __init__(self, settings: BenchSettings, codec: Codec | None = None, others: Sequence[TapSettings] = ()) -> None:
         self.settings = settings
         self.world = World(settings.start, settings.seed)
         self.line = Line(self.world)
-        self._items: list[Item] = []
-        self._number = 0
-        self._last = settings.start
         shared = codec or Codec()
         pairs = settings.pairs or (PairSettings(),)
         self.pairs = [Pair(self.world, self.line, own, shared, number) for number, own in enumerate(pairs)]
-        self.tap = LineTap(self.world, settings.tap, self._emit)
-        self.line.taps.append(self.tap)
-        if settings.tap.pilot:
+        self.posts = [Post(self.world, tap) for tap in (settings.tap, *others)]
+        self.line.taps += [post.tap for post in self.posts]
+        if any(post.tap.settings.pilot for post in self.posts):
             self.pairs[0].pilot.emit = self._emit_pilot
         for pair in self.pairs:
             pair.start()
@@ -56,19 +82,14 @@ class Bench:
         """The moment at which the scenario is over at the latest."""
         return self.settings.start + seconds(self.settings.duration)
 
-    def _emit(self, item: Frame | CpRecord | TapEvent) -> None:
-        self._number += 1
-        self._items.append(msgspec.structs.replace(item, number=self._number))
-
     def _emit_pilot(self, record: CpRecord) -> None:
-        if self.tap.listening():
-            self._emit(record)
+        for post in self.posts:
+            post.pilot(record)
 
     def advance(self, until: int) -> list[Item]:
         """Let time go on to `until`; what the tap gave meanwhile."""
         self.world.advance(until)
-        items, self._items = self._items, []
-        return items
+        return self.posts[0].take()
 
     def over(self) -> bool:
         """Whether the first pair's EV is done and unplugged."""
@@ -76,15 +97,19 @@ class Bench:
 
     def run(self) -> list[Item]:
         """The whole scenario: until its duration, or `tail` after the plug is out."""
-        items: list[Item] = []
-        step = SECOND
+        return self.run_all()[0]
+
+    def run_all(self) -> list[list[Item]]:
+        """The whole scenario as each of the taps heard it."""
         cut = self.settings.tap.stop_at
         end = min(self.end, self.settings.start + seconds(cut)) if cut else self.end
         while self.world.now < end:
-            items += self.advance(min(end, self.world.now + step))
+            self.world.advance(min(end, self.world.now + SECOND))
             if self.over():
-                items += self.advance(min(end, self.world.now + seconds(self.settings.tail)))
+                self.world.advance(min(end, self.world.now + seconds(self.settings.tail)))
                 break
+        heard = [post.take() for post in self.posts]
         if not cut:
-            items.append(Tick(self.world.now))  # the tap listened to the end, and there was nothing more
-        return items
+            for items in heard:
+                items.append(Tick(self.world.now))  # the tap listened to the end, and there was nothing more
+        return heard

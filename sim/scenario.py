@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -215,9 +216,11 @@ def build(scenario: Scenario, *, seed: int | None = None, start: int | None = No
     return settings
 
 
-def bench(scenario: Scenario, *, seed: int | None = None, start: int | None = None, codec: Codec | None = None) -> Bench:
-    """A bench ready to run the scenario."""
-    made = Bench(build(scenario, seed=seed, start=start), codec)
+def bench(
+    scenario: Scenario, *, seed: int | None = None, start: int | None = None, codec: Codec | None = None, others: Sequence[TapSettings] = ()
+) -> Bench:
+    """A bench ready to run the scenario; `others` are taps that listen beside the scenario's own."""
+    made = Bench(build(scenario, seed=seed, start=start), codec, others)
     for key, value in scenario.line.items():
         if key in ("EVCC", "SECC", "both"):
             for side in ("EVCC", "SECC") if key == "both" else (key,):
