@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -13,6 +15,7 @@ from plugtap.protocols.events import Tcp, V2gMessage, V2gtpOddity
 from plugtap.sessions.notices import NewAttempt, SessionClosing
 
 VENDOR = 0xA000
+MAX_ASKED = 8
 
 
 def side_of(check: Check, ev: V2gtpOddity) -> str | None:
@@ -249,7 +252,7 @@ class Unsolicited(Check):
     )
 
     def start(self) -> None:
-        self.request: V2gMessage | None = None
+        self.asked: deque[str] = deque(maxlen=MAX_ASKED)  # requests without an answer so far; pipelined ones wait together
         self.before: V2gMessage | None = None
         self.odd: tuple[V2gMessage, V2gMessage] | None = None
         # An EV that reads in order is one answer behind from a surplus one on. In the charge loop, where all are alike, it notices nothing.
@@ -259,20 +262,21 @@ class Unsolicited(Check):
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
         if ev.message is None:
-            self.request = self.odd = None
+            self.odd = None
+            self.asked.clear()
             return
         before, self.before = self.before, ev
         if is_request(ev.message):
             self._judge()
-            self.request = ev
+            self.asked.append(stem(ev.message))
             if self.other is not None:
                 self.surplus = self.other = None  # it went on: it had thrown the surplus answer away
             elif self.surplus is not None and stem(ev.message) != stem(str(self.surplus.message)):
                 self.other = ev
             return
         self.arm()
-        request, self.request = self.request, None
-        if request is not None and stem(str(request.message)) == stem(ev.message):
+        if stem(ev.message) in self.asked:
+            self.asked.remove(stem(ev.message))
             self.evaluated()
         elif before is not None and before.stream == ev.stream:
             self.odd = (before, ev)
