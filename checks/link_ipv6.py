@@ -8,7 +8,8 @@ from plugtap.checks.tables import limits_of
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import SECOND, mac, ns, seconds
-from plugtap.protocols.events import Mme, Neighbor, OtherTraffic, Sdp
+from plugtap.protocols.events import Mme, Neighbor, OtherTraffic, Sdp, Tcp, V2gMessage
+from plugtap.sessions.notices import SessionEnded
 from plugtap.sessions.values import ip_text
 
 DAD_NS = 2 * SECOND  # an answer to a probe comes within a second; the rest is for the line
@@ -185,19 +186,29 @@ class NdWrongMac(Check):
         class_="heuristic",
         effect="none",
         side="SECC",
-        trigger=("the link-layer address in the advertisement of the SECC's address is not the source MAC of the discovery response"),
-        cause="The EVSE bridges several ports.",
+        trigger=(
+            "the link-layer address in the advertisement of the SECC's address is not the source MAC of the discovery response (error: and the EV "
+            "never got a connection)"
+        ),
+        cause="The EVSE bridges several ports, or advertises the address of another interface, to which the EV's frames then go.",
         fix="None while it works; else check the EVSE's bridge.",
         refs=("RFC 4861",),
         confidence="unconfirmed",
         gap="proceed",
         uec="PLCFault",
-        priority=90,
+        priority=35,
         example="Advertisement from the controller, discovery from the modem's host.",
     )
 
     def start(self) -> None:
         self.answer: Sdp | None = None
+        self.wrong: Neighbor | None = None
+        self.connected = False
+
+    @on(Tcp, "synack")
+    @on(V2gMessage)
+    def works(self, ev: Tcp | V2gMessage) -> None:
+        self.connected = True
 
     @on(Sdp)
     def discovery(self, ev: Sdp) -> None:
@@ -211,7 +222,24 @@ class NdWrongMac(Check):
             return
         self.arm()
         if ev.lladdr != answer.src_mac:
+            self.wrong = ev
             self.fire([answer, ev], f"The advertisement names {mac(ev.lladdr)}, the discovery response came from {mac(answer.src_mac)}.")
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        answer, wrong = self.answer, self.wrong
+        if answer is None or wrong is None or wrong.lladdr is None or self.connected or self.session.tls is not None:
+            return
+        self.fire(
+            [answer, wrong],
+            f"The advertisement sends the EV to {mac(wrong.lladdr)}, the SECC is {mac(answer.src_mac)}: no connection came up.",
+            severity="error",
+            effect="stops-charging",
+            certainty="likely",
+            since=wrong.t,
+            fix="EVSE: advertise the MAC of the interface that answers discovery and listens for TCP.",
+            key="no connection",
+        )
 
 
 @register

@@ -485,3 +485,12 @@ def test_reset_after_the_request_to_stop_is_impatience() -> None:
     """The EV resets 20 ms after SessionStopReq: said, and not called an abort."""
     finding = dc().stop_after("SessionStopReq").close("rst", gap=0.02).run().one("tcp-rst-mid-session")
     assert (finding.severity, finding.effect) == ("info", "none")
+
+
+def test_a_wrong_mac_in_the_advertisement_is_the_root_where_no_connection_came_up() -> None:
+    made = dc().replace("NA", 0, lladdr=OTHER_MAC).stop_after("NA", 0)
+    made.pilot("B1", 25.0).pilot("A1", 1.0)
+    session = made.run().session
+    assert session.verdict.check == "link-nd-wrong-mac"
+    assert session.verdict.side == "SECC"
+    assert session.outcome == "failed"
