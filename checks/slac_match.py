@@ -114,7 +114,10 @@ class MatchReqMissing(Check):
         class_="timeout",
         effect="stops-charging",
         side="EVCC",
-        trigger="no CM_SLAC_MATCH.REQ within {TT_EVSE_match_session} of CM_ATTEN_CHAR.RSP",
+        trigger=(
+            "no CM_SLAC_MATCH.REQ within {TT_EVSE_match_session} of CM_ATTEN_CHAR.RSP (information where another EV was in SLAC at the same time: "
+            "one of them is plugged in elsewhere)"
+        ),
         cause="The EV chose another EVSE, or gave up.",
         fix="Look for a match of this car with another EVSE at the same time; check the attenuation report.",
         refs=("ISO 15118-3 V2G3-A09-98", "Table A.1 (TT_EVSE_match_session)"),
@@ -150,6 +153,8 @@ class MatchReqMissing(Check):
                 values={"waited": Value(seconds(t - self.answer.t), "s", self.limit("TT_EVSE_match_session"), ">=")},
                 since=self.answer.t,
                 t=t,
+                severity="info" if self.session.slac.rivals else None,
+                effect="none" if self.session.slac.rivals else None,
             )
 
 

@@ -16,9 +16,17 @@ def _encrypted(s: Session) -> bool:
     return s.tls_data > 0 and not s.messages
 
 
+def _one_sided(s: Session) -> bool:
+    # One side of SLAC and nothing after it: whether the pair talked until the plug came out is not known, unless the pilot shows that it charged.
+    heard = {"slac-evcc", "slac-secc"} & s.seen
+    return len(heard) == 1 and not s.sees("host") and not s.messages and s.tls is None and not s.energy_moved
+
+
 def _blind(s: Session) -> bool:
     # Silence is proof only where both sides were heard: of SLAC until the match, of the unicast dialogue after it. After the match the
     # EV's SDP request is multicast: a tap that heard both sides of SLAC would have heard it.
+    if s.ended is not None and s.ended.how == "unplug":
+        return _one_sided(s)
     if s.ended is None or s.ended.how not in ("silence", "new-slac") or s.sees("unicast-both") or s.sees("host"):
         return False
     return not s.sees("slac-both") or s.reached_at_least("sdp")
@@ -58,6 +66,8 @@ def _failed_end(s: Session) -> bool:
         return False
     if end.how in ("rst", "fin") and (_stop_agreed(s) or _evse_closed_its_stop(s)):
         return False
+    if end.how == "unplug" and _stop_agreed(s):
+        return False
     if end.how == "rst" or (s.tls is not None and not s.tls_data):
         return True  # the second: the TLS handshake never came to its end
     if end.how == "fin":
@@ -69,6 +79,8 @@ def _failed_end(s: Session) -> bool:
 
 
 def _no_match(s: Session) -> bool:
+    if s.slac.rivals and s.slac.match_req is None:
+        return False  # it may well have matched elsewhere
     return s.reached == "slac" and s.ended is not None and s.ended.how != "capture-end" and s.sees("slac-both")
 
 
@@ -80,7 +92,7 @@ def _energy(s: Session) -> bool:
 OUTCOMES: tuple[tuple[str, str, Callable[[Session], bool]], ...] = (
     ("incomplete", "the end is not shown and nothing before it proves a failure", _not_shown),
     ("incomplete", "the messages were inside TLS and no key was given", _encrypted),
-    ("incomplete", "silence on a tap that did not hear both sides", _blind),
+    ("incomplete", "silence, or the plug taken out, on a tap that did not hear both sides", _blind),
     ("paused", "SessionStop(Pause) was acknowledged", _paused),
     ("failed", "a FAILED response, failed negotiation, EVSE fault, EV error code, or the pilot left C, ended it", _proven_failure),
     ("failed", "closed by reset, by FIN without SessionStop, by silence or by unplugging under power", _failed_end),

@@ -58,6 +58,7 @@ class SlacFacts:
         self.match_cnf: int | None = None
         self.set_key: int | None = None
         self.evses: set[bytes] = set()  # all that answered SLAC_PARM.REQ
+        self.rivals = False  # another EV was in SLAC at the same time: at most one of them is plugged in here
 
     @property
     def attenuation_db(self) -> float | None:
@@ -198,10 +199,17 @@ class Session:
         if len(self.gaps) >= MAX_GAPS:
             del self.gaps[MAX_GAPS // 2]
         self.gaps.append(loss)
+        if self.cp_lost is not None and self.cp_lost[0].startswith("B") and self.cp_lost[1] >= self.said_last:
+            self.cp_lost = None  # the request to stop may be in what was lost
 
     def gap_since(self, t: int) -> bool:
         """Was anything lost at or after `t`?"""
         return self.gap_until >= t
+
+    @property
+    def said_last(self) -> int:
+        """When the last V2G message ended, ns; the session's start before any."""
+        return max((ev.t for ev in (self.last_request, self.last_response) if ev is not None), default=self.start)
 
     def hushed(self, since: int, until: int) -> bool:
         """Was there a stretch within the time in which nothing was heard from anyone? Then silence is a weak proof."""

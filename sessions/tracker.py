@@ -318,6 +318,7 @@ class SessionTracker:
             return
         if session is None:
             session = self._start(ev, parties.ev, parties.evse, from_start=parties.opens)
+            self._meet_rivals(session)
         elif is_parm_req and slac_facts.starts_attempt(session, ev):
             slac_facts.new_attempt(session)
             self._attempt(session, "slac", ev)
@@ -329,6 +330,11 @@ class SessionTracker:
         if ev.name == "CM_SLAC_MATCH.CNF":
             self._enter(session, "matched", ev)
         self._notify(session, ev)
+
+    def _meet_rivals(self, session: Session) -> None:
+        for other in self.open.values():
+            if other is not session and other.ended is None and other.reached == "slac" and other.evcc_mac not in (None, session.evcc_mac):
+                other.slac.rivals = session.slac.rivals = True
 
     # -- IPv6, SDP -----------------------------------------------------------------------------------------------
 
@@ -572,7 +578,8 @@ class SessionTracker:
             session.protocol, session.energy = "iec61851", "ac"
             session.electrical.ac_charging = True
             self._enter(session, "charging", ev)
-        if session.delivering and session.ended is None and (letter in "EF" or (ev.before in ("C2", "D2") and letter == "B")):
+        dropped = ev.before in ("C2", "D2") and letter == "B" and not session.gap_since(session.said_last)  # else the stop may have been missed
+        if session.delivering and session.ended is None and (letter in "EF" or dropped):
             session.cp_lost = session.cp_lost or (ev.state, ev.t, ev.frame)
         self._notify(session, ev)
         if letter == "A":

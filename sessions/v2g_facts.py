@@ -75,8 +75,10 @@ def apply(session: Session, ev: V2gMessage) -> None:
             _power_delivery(session, body, said)
         case "PowerDeliveryRes":
             request = session.last_request
-            if request is not None and request.message == "PowerDeliveryReq" and not failed(said.code):
-                session.delivering = delivery_kind(request.body) in ("Start", "Renegotiate", "ScheduleRenegotiation")
+            if not failed(said.code):
+                # A request that the tap missed, while power was delivered, was one to stop it or to renegotiate.
+                asked = delivery_kind(request.body) if request is not None and request.message == "PowerDeliveryReq" else ""
+                session.delivering = asked in ("Start", "Renegotiate", "ScheduleRenegotiation")
         case "SessionStopReq":
             session.session_stop_req = ev
             session.paused = body.get("ChargingSession") == "Pause"
