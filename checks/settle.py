@@ -5,12 +5,14 @@ Failure and deviation are two things. While a session runs, a finding says what 
 * failed: the root is an error that stopped charging; the other candidates point to it.
 * stopped (orderly, no energy): the root keeps its severity and is named as what stopped charging.
 * completed, paused: nothing stopped charging, so no such finding stays above warning.
-* incomplete: the end was not shown; what looked like a stop is a warning, and named as a possible reason if both sides were heard.
+* incomplete: the end was not shown; what looked like a stop is a warning, and a proven one (an error) is named as a possible reason if both
+  sides were heard. A deviation is not: where the capture ends, nothing shows that it stopped anything.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -21,6 +23,7 @@ from plugtap.sessions.records import SECOND
 from plugtap.sessions.session import Session
 
 NEAR_END_S = 65.0  # a candidate whose last sign is older than this before the end did not end the session
+SHOWS_S = 5.0  # what a voltage or current does to the other side shows within this time of the charge loop
 
 
 def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]) -> Finding | None:
@@ -33,6 +36,8 @@ def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks:
         check = checks.get(finding.check)
         if check is None or finding.effect == "none" or not {finding.effect, check.meta.effect} & {"stops-charging", "unsafe"} or finding.severity == "info":
             continue
+        if outcome == "incomplete" and finding.severity != "error":
+            continue
         if end_s - last_t(session, finding) > NEAR_END_S:
             continue
         if _overcome(session, finding):
@@ -41,11 +46,13 @@ def root_of(session: Session, outcome: str, findings: Sequence[Finding], checks:
     return min(candidates)[-1] if candidates else None
 
 
-# Families of what comes before the dialogue -> the phase that proves their trouble overcome.
-OVERCOME_BY = {"slac": "matched", "link": "setup", "sdp": "setup", "tcp": "setup", "sap": "setup", "tls": "setup"}
+# Families of what comes before the dialogue: set-up proves their trouble overcome, that of SLAC a match.
+BEFORE_DIALOGUE = ("slac", "link", "sdp", "tcp", "sap", "tls")
 # Families of the dialogue: whatever they tell is overcome by any phase entered after it. Not so value: a voltage difference at
 # PowerDelivery shows what it did only in the charge loop.
 OF_DIALOGUE = ("time", "seq", "pres", "sess", "status", "exi", "v2gtp")
+# Families about single damaged messages: a later request with its answer shows that both sides went on.
+OF_MESSAGES = ("exi", "v2gtp")
 
 
 def _overcome(session: Session, finding: Finding) -> bool:
@@ -53,11 +60,26 @@ def _overcome(session: Session, finding: Finding) -> bool:
     family = finding.check.split("-", 1)[0]
     if family in OF_DIALOGUE and finding.frames:
         # By frames, not by times: the capture's clock may have been set back.
-        return any(frame > max(finding.frames) for _, frame in session.phases.values())
-    phase = OVERCOME_BY.get(family)
-    if phase is None or phase not in session.phases:
+        last = max(finding.frames)
+        if family in OF_MESSAGES and _went_on(session, last):
+            return True
+        return any(frame > last for _, frame in session.phases.values())
+    if family == "value":
+        loop = session.electrical.loop_last
+        return loop is not None and (loop - session.start) / SECOND > last_t(session, finding) + SHOWS_S
+    if family not in BEFORE_DIALOGUE:
         return False
-    return (session.phases[phase][0] - session.start) / SECOND > last_t(session, finding)
+    # The match of the latest attempt: the phase was entered by the first one.
+    passed = [session.phases[p][0] for p in ("setup",) if p in session.phases]
+    if family == "slac" and (matched := session.slac.match_cnf or session.phases.get("matched", (None,))[0]) is not None:
+        passed.append(matched)
+    return any((t - session.start) / SECOND > last_t(session, finding) for t in passed)
+
+
+def _went_on(session: Session, frame: int) -> bool:
+    """Was a request after this frame answered?"""
+    later = [said for said in session.history if said.frame > frame]
+    return any(one.side == "EVCC" and other.side == "SECC" for one, other in itertools.pairwise(later))
 
 
 def _heard_both(session: Session) -> bool:

@@ -11,7 +11,7 @@ from plugtap.checks.registry import register
 from plugtap.checks.slac_common import mac, slac
 from plugtap.protocols.events import Mme
 from plugtap.protocols.slac import CmAttenCharInd, CmSlacMatchReq, CmSlacParmCnf
-from plugtap.sessions.notices import NewAttempt
+from plugtap.sessions.notices import NewAttempt, ReportToOther
 
 MAX_EVSES = 16
 
@@ -259,12 +259,18 @@ class WrongEvseSelected(Check):
         class_="normative",
         effect="stops-charging",
         side="EVCC",
-        trigger=("CM_SLAC_MATCH.REQ to an EVSE whose mean attenuation is more than {better_by} above that of another that reported"),
-        cause="A fault in the EV's choice, or a profile that does not show the real distance.",
-        fix="Prove it with the pilots of both outlets; EV software must choose the lowest attenuation.",
+        trigger=(
+            "CM_SLAC_MATCH.REQ to an EVSE whose mean attenuation is more than {better_by} above that of another that reported, or "
+            "more than {rival_by} above what it reported to another EV at the same time (side: line)"
+        ),
+        cause="A fault in the EV's choice, a profile that does not show the real distance, or cross-talk: only the neighbour's EVSE answered.",
+        fix=(
+            "Prove it with the pilots of both outlets; EV software must choose the lowest attenuation. Cross-talk: look at shielding and "
+            "routing of the pilot wires."
+        ),
         refs=("ISO 15118-3 A.9",),
         certainty="likely",
-        limits=slac("better_by"),
+        limits=slac("better_by", "rival_by"),
         uec="SLACSequenceError",
         priority=20,
         example="Reports of 44 and 60 dB, the match goes to the one with 60.",
@@ -272,11 +278,13 @@ class WrongEvseSelected(Check):
 
     def start(self) -> None:
         self.means: dict[bytes, tuple[float, Mme]] = {}
+        self.rivals: dict[bytes, ReportToOther] = {}  # by EVSE: its best report to another EV
+        self.chosen: Mme | None = None
 
     @on(NewAttempt)
     def new_attempt(self, ev: NewAttempt) -> None:
         if ev.what == "slac":
-            self.means = {}
+            self.means, self.rivals, self.chosen = {}, {}, None
 
     @on(Mme, "CM_ATTEN_CHAR.IND")
     def report(self, ev: Mme) -> None:
@@ -284,10 +292,38 @@ class WrongEvseSelected(Check):
         if mean is not None and (ev.src in self.means or len(self.means) < MAX_EVSES):
             self.means[ev.src] = (mean, ev)
 
+    @on(ReportToOther)
+    def other(self, ev: ReportToOther) -> None:
+        known = self.rivals.get(ev.evse)
+        if ev.average is not None and (known is None or known.average is None or ev.average < known.average) and len(self.rivals) < MAX_EVSES:
+            self.rivals[ev.evse] = ev
+            self._crossed()
+
+    def _crossed(self) -> None:
+        """Is the EVSE that was chosen much closer to another EV that is at SLAC with it now?"""
+        ours = self.means.get(self.chosen.dst) if self.chosen is not None else None
+        rival = self.rivals.get(self.chosen.dst) if self.chosen is not None else None
+        if ours is None or rival is None or rival.average is None or self.chosen is None:
+            return
+        self.arm()
+        difference = ours[0] - rival.average
+        if difference > self.limit("rival_by"):
+            self.fire(
+                [ours[1], rival, self.chosen],
+                f"The EV matches with {mac(rival.evse)} at {ours[0]:.1f} dB, to which another EV is closer at the same time ({rival.average:.1f} dB): "
+                "cross-talk, this is probably not the EVSE it is plugged into.",
+                key="rival", side="line", since=ours[1].t,
+                values={"difference": Value(round(difference, 2), "dB", self.limit("rival_by"), ">")},
+            )  # fmt: skip
+
     @on(Mme, "CM_SLAC_MATCH.REQ")
     def choice(self, ev: Mme) -> None:
         chosen = self.means.get(ev.dst)
-        if not isinstance(ev.body, CmSlacMatchReq) or chosen is None or len(self.means) < 2:
+        if not isinstance(ev.body, CmSlacMatchReq) or chosen is None:
+            return
+        self.chosen = ev
+        self._crossed()
+        if len(self.means) < 2:
             return
         self.arm()
         best, closest = min(((mean, frame) for mean, frame in self.means.values()), key=lambda pair: pair[0])

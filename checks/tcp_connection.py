@@ -201,7 +201,7 @@ class RstMidSession(Check):
         side="unknown",
         trigger=(
             "RST on the session's connection after SessionSetupRes and before SessionStopRes (warning: before "
-            "SessionSetupRes, or after one side had asked to stop; info: after SessionStopReq)"
+            "SessionSetupRes, or after one side had asked to stop; info: after SessionStopReq, or by the EVSE after it announced its stop)"
         ),
         cause="The side that reset aborted: a time-out, a fault, or a crash of its software.",
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
@@ -224,10 +224,11 @@ class RstMidSession(Check):
         if len(session.closes) > 1 or session.failed_negotiation is not None:
             return  # it was closing already
         side = sender(session, ev)
-        stopping = session.session_stop_req is not None  # impatient, but the session was over
+        # impatient, but the session was over: by SessionStop, or because the EVSE had said so
+        stopping = session.session_stop_req is not None or _own_stop(session, side)
         self.fire(
             [*([session.pending] if session.pending is not None else []), ev],
-            f"{side if side != 'unknown' else 'One side'} reset the connection" + _pending(session, ev) + ".",
+            f"{side if side != 'unknown' else 'One side'} reset the connection" + _pending(session, ev) + _announced(session, side) + ".",
             side=side,
             severity="info" if stopping else None if session.setup_ok and session.stop_asked is None else "warning",
             effect="none" if stopping else None,
@@ -247,7 +248,7 @@ class FinEarly(Check):
         side="unknown",
         trigger=(
             "FIN on the session's connection without SessionStopReq, a FAILED response or a failed negotiation "
-            "before (warning: before SessionSetupRes, or after one side had asked to stop)"
+            "before (warning: before SessionSetupRes, or after one side had asked to stop; info: by the EVSE after it announced its stop)"
         ),
         cause="The side that closed dropped the session.",
         fix="Look at the last exchange and its latency, and at the other findings right before; read that side's log.",
@@ -280,9 +281,10 @@ class FinEarly(Check):
         since = session.pending or session.last_response
         self.fire(
             [*([session.pending] if session.pending is not None else []), ev],
-            f"{side if side != 'unknown' else 'One side'} closed the connection" + _pending(session, ev) + ".",
+            f"{side if side != 'unknown' else 'One side'} closed the connection" + _pending(session, ev) + _announced(session, side) + ".",
             side=side,
-            severity=None if session.setup_ok and session.stop_asked is None else "warning",
+            severity="info" if _own_stop(session, side) else None if session.setup_ok and session.stop_asked is None else "warning",
+            effect="none" if _own_stop(session, side) else None,
             since=since.t if since is not None else None,
         )
 
@@ -290,9 +292,31 @@ class FinEarly(Check):
 def _pending(session: Session, ev: Tcp) -> str:
     """What was open at that moment, in words."""
     if session.pending is not None and session.pending.message is not None:
-        return f" {seconds(ev.t - session.pending.t):.3f} s after {session.pending.message}, which was not answered"
+        return f" {_after(ev.t - session.pending.t)} after {session.pending.message}, which was not answered{_offer(session)}"
     last = session.last_response
-    return f" {seconds(ev.t - last.t):.3f} s after {last.message}" if last is not None and last.message else ""
+    return f" {_after(ev.t - last.t)} after {last.message}" if last is not None and last.message else ""
+
+
+def _own_stop(session: Session, side: str) -> bool:
+    """Did the side that closes announce its stop before? Then the close only ends what the other side did not."""
+    return side == "SECC" and session.stop_asked_by == "SECC"
+
+
+def _announced(session: Session, side: str) -> str:
+    return f"; it had announced its stop in frame {session.stop_asked.frame}" if _own_stop(session, side) and session.stop_asked is not None else ""
+
+
+def _after(t: int) -> str:
+    """A time in words: milliseconds where seconds would show zeros."""
+    return f"{t / 1e6:.1f} ms" if t < 10_000_000 else f"{seconds(t):.3f} s"
+
+
+def _offer(session: Session) -> str:
+    """What the EV had offered, where that was all it had said: a close instead of an answer mostly means that nothing in it suits."""
+    if session.pending is None or session.pending.message != "supportedAppProtocolReq" or not session.sap_offer:
+        return ""
+    names = ", ".join(str(offer.get("ProtocolNamespace")) for offer in session.sap_offer[:8])
+    return f". The EV offers {names}; a refusal should be the answer Failed_NoNegotiation"
 
 
 @register

@@ -103,7 +103,7 @@ class AuthorizationWait(Process):
         limits=limits("authorization_wait"),
         uec="AuthorizationTimeoutUser",
         mrec="CX009",
-        priority=45,
+        priority=33,  # before the way the connection went: an EVSE that waited in vain may just switch itself off
         example="101 ContractAuthenticationReq in 90 s, each answered with Ongoing.",
     )
 

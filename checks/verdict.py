@@ -78,8 +78,13 @@ def _health(session: Session, outcome: str) -> str:
     parts = []
     if session.protocol == "iec61851":
         parts.append(f"Charged by control pilot alone (IEC 61851) for {_span(duration_s(session))}")
+    elif _not_credible(session):
+        parts.append(
+            f"Charged for {_span(duration_s(session))}; the energy is not known, because the reported current is not credible "
+            f"({el.i_max:.0f} A, at most {el.target_i_max:.0f} A were asked for)"
+        )
     elif el.energy_ws >= 3600:
-        parts.append(f"Charged {el.energy_ws / 3.6e6:.2f} kWh in {_span(duration_s(session))}")
+        parts.append(f"Charged {_energy(el.energy_ws)} in {_span(duration_s(session))}")
     else:
         parts.append(f"Charged for {_span(duration_s(session))}")
     if el.soc_start is not None and el.soc_end is not None:
@@ -92,8 +97,33 @@ def _health(session: Session, outcome: str) -> str:
     return ", ".join(parts) + "."
 
 
+CREDIBLE = 5.0  # a reported current this many times the highest target is an error of scale
+
+
+def _not_credible(session: Session) -> bool:
+    el = session.electrical
+    return el.i_max is not None and el.target_i_max is not None and el.i_max > CREDIBLE * max(el.target_i_max, 1.0)
+
+
+def _energy(watt_seconds: float) -> str:
+    wh = watt_seconds / 3600
+    return f"{wh / 1000:.2f} kWh" if wh >= 100 else f"{wh:.0f} Wh"
+
+
 def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+ASKED_A = 1.0  # an EV that asked for more than this wanted to charge
+
+
+def _without_current(session: Session) -> str:
+    """What a charge loop without current was like; nothing where the EV never asked for one, or there was no loop."""
+    el = session.electrical
+    if el.loop_first is None or el.loop_last is None or (el.target_i_max or 0.0) < ASKED_A or el.i_max is None:
+        return ""
+    span = (el.loop_last - el.loop_first) / SECOND
+    return f" In {span:.1f} s of the charge loop the EVSE reported {el.i_max:.1f} A at most, the EV asked for up to {el.target_i_max:.1f} A."
 
 
 def _stopped(session: Session) -> Verdict:
@@ -101,6 +131,19 @@ def _stopped(session: Session) -> Verdict:
     where = DOING.get(session.reached, "")
     if session.protocol is None and not session.messages:
         return Verdict(side="none", certainty="possible", summary=f"Plugged in for {_span(duration_s(session))}, no communication {where}.")
+    dry = _without_current(session)
+    if by == "SECC" and session.stop_asked is not None:
+        return Verdict(
+            side="SECC", certainty="likely",
+            summary=f"The EVSE announced its stop in {session.stop_asked.name} (frame {session.stop_asked.frame}) {where}, before energy flowed.{dry}",
+            suggestion="Ask what the operator or the driver did at the EVSE; if nobody stopped it, read its log for the reason of the stop"
+            + (" and why it gave no current." if dry else "."),
+        )  # fmt: skip
+    if dry:
+        return Verdict(
+            side="SECC", certainty="possible", summary=f"The EV ended the session in order, as no current had flowed.{dry}",
+            suggestion="Find out why the EVSE gave no current: power unit, output contactor, limits of its energy management, a simulated output.",
+        )  # fmt: skip
     return Verdict(
         side=by if by in ("EVCC", "SECC") else "unknown",
         certainty="likely",
@@ -128,6 +171,21 @@ def _incomplete(session: Session) -> Verdict:
             suggestion="Check with a host tap whether the EVSE's messages reach this tap.",
         )  # fmt: skip
     where = DOING.get(session.reached, "")
+    end = session.ended
+    if end is not None and end.how in ("fin", "rst"):
+        return Verdict(
+            side="tap", certainty="sure",
+            summary=f"The {PARTY.get(end.by, 'pair')} {HOW[end.how]} {where}; this tap heard one side's messages only, so why is not observable.",
+            suggestion="Use a host tap, a mirror port or a sniffer that hears unicast of both stations.",
+        )  # fmt: skip
+    if end is not None and end.how in ("silence", "new-slac") and session.sees("unicast-both") and session.history:
+        last = session.history[-1]
+        return Verdict(
+            side="tap", certainty="likely",
+            summary=f"After {last.name} (frame {last.frame}) nothing was recorded for {(end.t - last.t) / SECOND:.0f} s, although power delivery had "
+            "been started: how the session went on is not shown.",
+            suggestion="Record without a pause if the charge loop matters.",
+        )  # fmt: skip
     if session.ended is not None and session.ended.how != "capture-end":
         return Verdict(
             side="tap", certainty="sure",

@@ -33,6 +33,14 @@ class NewAttempt(Event, frozen=True, kw_only=True):
     number: int
 
 
+class ReportToOther(Event, frozen=True, kw_only=True):
+    """The EVSE this EV is at SLAC with reported an attenuation to another EV. `evse`, `ev`: MACs; `average`: dB, None where the report is empty."""
+
+    evse: bytes
+    ev: bytes
+    average: float | None
+
+
 class SessionEnded(Event, frozen=True, kw_only=True):
     """The end is known (by, how as in DESIGN); frames of the close may still follow."""
 

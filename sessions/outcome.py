@@ -27,9 +27,22 @@ def _blind(s: Session) -> bool:
     # EV's SDP request is multicast: a tap that heard both sides of SLAC would have heard it.
     if s.ended is not None and s.ended.how == "unplug":
         return _one_sided(s)
-    if s.ended is None or s.ended.how not in ("silence", "new-slac") or s.sees("unicast-both") or s.sees("host"):
+    if s.ended is None or s.sees("unicast-both") or s.sees("host"):
+        return False
+    if s.ended.how in ("fin", "rst"):
+        # Who closed is known. Why is not: whatever the other side said or asked for was not heard.
+        return bool(s.messages) and s.session_stop_res is None and not _proven_failure(s)
+    if s.ended.how not in ("silence", "new-slac"):
         return False
     return not s.sees("slac-both") or s.reached_at_least("sdp")
+
+
+def _not_recorded(s: Session) -> bool:
+    # Power delivery was running and then there is nothing from anyone, no request, no answer, no repeat, until SLAC begins anew: a charge
+    # loop does not fall silent on both sides at once. Somebody stopped recording; how the session went on is not shown.
+    if s.ended is None or s.ended.how not in ("silence", "new-slac") or not s.delivering or s.pending is not None:
+        return False
+    return bool(s.history) and s.hushed(s.history[-1].t, s.ended.t) and not _proven_failure(s)
 
 
 def _paused(s: Session) -> bool:
@@ -68,8 +81,8 @@ def _failed_end(s: Session) -> bool:
         return False
     if end.how == "unplug" and _stop_agreed(s):
         return False
-    if end.how == "rst" or (s.tls is not None and not s.tls_data):
-        return True  # the second: the TLS handshake never came to its end
+    if end.how == "rst" or (s.tls is not None and not s.tls_data and not s.messages):
+        return True  # the second: the TLS handshake never came to its end, and no plain connection took its place
     if end.how == "fin":
         return s.pending is not None or s.setup_ok
     if end.how in ("silence", "new-slac"):
@@ -92,7 +105,8 @@ def _energy(s: Session) -> bool:
 OUTCOMES: tuple[tuple[str, str, Callable[[Session], bool]], ...] = (
     ("incomplete", "the end is not shown and nothing before it proves a failure", _not_shown),
     ("incomplete", "the messages were inside TLS and no key was given", _encrypted),
-    ("incomplete", "silence, or the plug taken out, on a tap that did not hear both sides", _blind),
+    ("incomplete", "silence, a close, or the plug taken out, on a tap that did not hear both sides", _blind),
+    ("incomplete", "nothing was recorded between power delivery and the next SLAC", _not_recorded),
     ("paused", "SessionStop(Pause) was acknowledged", _paused),
     ("failed", "a FAILED response, failed negotiation, EVSE fault, EV error code, or the pilot left C, ended it", _proven_failure),
     ("failed", "closed by reset, by FIN without SessionStop, by silence or by unplugging under power", _failed_end),

@@ -82,6 +82,9 @@ class Electrical:
         self.t_last: int | None = None  # of v_last, i_last within the loop
         self.target_v: float | None = None
         self.target_i: float | None = None
+        self.target_i_max: float | None = None  # the most it asked for in the loop
+        self.loop_first: int | None = None
+        self.loop_last: int | None = None
         # Limits both sides announced, the newest: V, A, W.
         self.ev_max_v: float | None = None
         self.ev_max_i: float | None = None

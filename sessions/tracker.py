@@ -27,11 +27,13 @@ from plugtap.protocols.events import (
     V2gtpOddity,
 )
 from plugtap.protocols.pilot import CP_NOMINAL
+from plugtap.protocols.slac import CmAttenCharInd
 from plugtap.sessions import slac_facts, v2g_facts
 from plugtap.sessions.notices import (
     Exchange,
     NewAttempt,
     PhaseEntered,
+    ReportToOther,
     SessionClosing,
     SessionEnded,
     SessionOpened,
@@ -277,7 +279,8 @@ class SessionTracker:
 
     def _nameless(self, evse: bytes | None) -> Session | None:
         """An open session in which nobody has said who the EV is: messages that don't either go on with it, unless of another EVSE."""
-        return next((s for s in self.open.values() if s.evcc_mac is None and s.ended is None and evse in (None, s.secc_mac)), None)
+        nameless = (s for s in self.open.values() if s.evcc_mac is None and s.ended is None)
+        return next((s for s in nameless if evse is None or s.secc_mac in (None, evse)), None)
 
     def _of_stream(self, ev: Event, stream: int) -> Session | None:
         session = self._by_stream.get(stream)
@@ -307,7 +310,8 @@ class SessionTracker:
                 slac_facts.apply(session, ev, None)
                 self._notify(session, ev)
             return
-        session = self._by_ev.get(parties.ev) if parties.ev is not None else None
+        # A message that names no EV (both addresses broadcast) belongs to the session its EVSE is in, if there is one.
+        session = self._by_ev.get(parties.ev) if parties.ev is not None else self._of_mac(parties.evse)
         is_parm_req = ev.name == "CM_SLAC_PARM.REQ"
         if session is not None and is_parm_req and (session.ended is not None or session.setup_ok):
             self._conclude(session, ev.t, ev.frame)
@@ -330,6 +334,14 @@ class SessionTracker:
         if ev.name == "CM_SLAC_MATCH.CNF":
             self._enter(session, "matched", ev)
         self._notify(session, ev)
+        if isinstance(ev.body, CmAttenCharInd) and parties.ev is not None and parties.evse is not None:
+            self._tell_rivals(session, ev, parties.ev, parties.evse, ev.body.average)
+
+    def _tell_rivals(self, session: Session, ev: Mme, car: bytes, evse: bytes, average: float | None) -> None:
+        """Several EVs may be at SLAC with one EVSE: those that have no dialogue yet hear of the report to another."""
+        for other in list(self.open.values()):
+            if other is not session and other.ended is None and not other.setup_ok and evse in other.slac.evses:
+                self._notify(other, ReportToOther(t=ev.t, frame=ev.frame, source=ev.source, evse=evse, ev=car, average=average))
 
     def _meet_rivals(self, session: Session) -> None:
         for other in self.open.values():
@@ -357,7 +369,7 @@ class SessionTracker:
         evcc, secc = (ev.src_mac, ev.dst_mac) if ev.request else (ev.dst_mac, ev.src_mac)
         if evcc[0] & 1 or not any(evcc):  # a multicast answer, or a capture without addresses
             known = self._of_mac(secc)
-            session = known or self._start(ev, None, None if secc[0] & 1 else secc)
+            session = known or self._start(ev, None, secc if any(secc) and not secc[0] & 1 else None)
         else:
             session = self._by_ev.get(evcc) or self._start(ev, evcc)
         if session.ended is not None:
@@ -374,7 +386,7 @@ class SessionTracker:
         else:
             session.sdp_responses += 1
             session.secc_ip, session.secc_port = ev.ip, ev.port
-            if not secc[0] & 1 and session.secc_mac is None:
+            if any(secc) and not secc[0] & 1 and session.secc_mac is None:
                 session.secc_mac = secc
             session.seen.add("unicast-secc")
         self._notify(session, ev)
@@ -394,7 +406,7 @@ class SessionTracker:
             return
         self._touch(session, ev)
         mine = not session.streams or ev.stream == session.streams[-1]
-        if mine and ev.kind in ("data", "synack", "fin"):
+        if ev.kind == "synack" or (mine and ev.kind in ("data", "fin")):  # a SYN-ACK comes before its connection has said a word
             side = self._side(session, ev)
             if side != "unknown":
                 session.seen.add(f"unicast-{side.lower()}")

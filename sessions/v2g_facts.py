@@ -245,10 +245,14 @@ def _first(new: float | None, old: float | None) -> float | None:
 
 
 def _loop(el: Electrical, ev: V2gMessage, name: str, body: dict[str, Any]) -> None:
+    el.loop_first = el.loop_first or ev.t
+    el.loop_last = ev.t
     if is_request(name):
         for node in _nodes(body):
             el.target_v = _first(physical(node.get("EVTargetVoltage")), el.target_v)
             el.target_i = _first(physical(node.get("EVTargetCurrent")), el.target_i)
+            if el.target_i is not None and el.target_i > (el.target_i_max or 0.0):
+                el.target_i_max = el.target_i
         return
     el.loops += 1
     if LOOP_MESSAGES[stem(name)] in ("ac", "wpt"):

@@ -6,7 +6,8 @@ import copy
 
 import pytest
 from casebook import Case, Lab, Step, assert_fires, assert_gap, assert_quiet, book, good, mme
-from lab_wire import EVSE_MAC
+from lab_wire import EVSE_MAC, MMTYPES, slac_payload
+from lab_wire import mme as wire_mme
 
 SECOND_EVSE = bytes.fromhex("020000000502")
 OTHER_RUN = bytes.fromhex("1112131415161718")
@@ -525,3 +526,32 @@ def test_runid_not_echoed_explains_why_the_ev_stops() -> None:
     finding = made.run().one("slac-start-atten-late")
     assert OTHER_RUN.hex() in finding.detail
     assert "RunID" in finding.fix
+
+
+# --- cross-talk: one EVSE, two EVs --------------------------------------------------------------------------------
+
+OTHER_EV = bytes.fromhex("020000000e77")
+
+
+def rival(own_db: int, other_db: int, *, before: bool) -> Lab:
+    """The EVSE that the EV matches with reports to another EV too, before or after the match was asked for."""
+    payload = slac_payload("CM_ATTEN_CHAR.IND", {"pev_mac": OTHER_EV, "run_id": b"\x07" * 8, "aag": bytes([other_db]) * 58})
+    report = Step("frame", "OTHER", gap=0.02, raw=wire_mme(EVSE_MAC, OTHER_EV, MMTYPES["CM_ATTEN_CHAR.IND"], payload))
+    it = lab().replace("CM_ATTEN_CHAR.IND", aag=bytes([own_db]) * 58)
+    return it.insert_before("CM_SLAC_MATCH.REQ", 0, report) if before else it.insert_after("CM_SLAC_MATCH.REQ", 0, report)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_evse_that_is_closer_to_another_ev_is_the_neighbours(before: bool) -> None:
+    finding = rival(60, 44, before=before).run().one("slac-wrong-evse-selected")
+    assert finding.side == "line"
+    assert "60.0 dB, to which another EV is closer at the same time (44.0 dB)" in finding.detail
+    assert finding.values["difference"].value == 16.0
+    assert len(finding.frames) == 3
+
+
+def test_two_evs_at_one_evse_are_no_cross_talk_when_both_are_near() -> None:
+    """The limit itself is allowed."""
+    assert rival(54, 44, before=True).run().of("slac-wrong-evse-selected") == []
+    assert rival(55, 44, before=True).run().of("slac-wrong-evse-selected") != []
+    assert rival(44, 60, before=True).run().of("slac-wrong-evse-selected") == []

@@ -494,3 +494,18 @@ def test_a_wrong_mac_in_the_advertisement_is_the_root_where_no_connection_came_u
     assert session.verdict.check == "link-nd-wrong-mac"
     assert session.verdict.side == "SECC"
     assert session.outcome == "failed"
+
+
+@pytest.mark.parametrize(("how", "check"), [("rst", "tcp-rst-mid-session"), ("fin", "tcp-fin-early")])
+def test_an_evse_that_closes_after_its_announced_stop_does_no_harm(how: str, check: str) -> None:
+    """The EV did not obey: the close only ends what had been announced."""
+    lab = dc().replace("CurrentDemandRes", 2, {"DC_EVSEStatus.EVSEStatusCode": "EVSE_Shutdown"}).stop_after("CurrentDemandReq", 6)
+    finding = lab.close(how, "SECC", gap=0.01).run().one(check)
+    assert (finding.severity, finding.effect) == ("info", "none")
+    assert "it had announced its stop in frame" in finding.detail
+
+
+def test_a_close_instead_of_an_answer_to_the_offer_says_what_was_offered() -> None:
+    finding = dc().stop_after("supportedAppProtocolReq").close("fin", "SECC", gap=0.0004).run().one("tcp-fin-early")
+    assert "0.4 ms after supportedAppProtocolReq" in finding.detail
+    assert "The EV offers urn:din:70121:2012:MsgDef" in finding.detail

@@ -35,7 +35,7 @@ TOLD = [
     ("2024-04-20_ModelY", "time-precharge", "warning", "119 responses"),
     ("2024-04-20_ModelY", "status-evse-notready", "warning", "119 PreChargeRes in a row"),
     ("PhiPhong", "time-msg-timeout", "error", "CableCheckReq was not answered"),
-    ("SuC_without", "time-authorization-wait", "warning", "waiting for authorization"),
+    ("SuC_without", "time-authorization-wait", "error", "waiting for authorization"),
     ("id.4_fw_3.5/2023-04-18T15-42", "seq-failed-sequenceerror", "error", "left out PowerDelivery(Stop)"),
     ("Mokka-E/din_spec_70121/2023-04-14T14-24", "value-precharge-delta", "error", "60 V too high"),
     ("Audi/Q4/dc-iso2", "value-present-exceeds-target", "warning", "50 times as much"),

@@ -200,3 +200,147 @@ def test_sessions_of_the_same_moment_have_ids_of_their_own() -> None:
     analysis.finish()
     ids = [r.id for r in analysis.reports()]
     assert len(ids) == len(set(ids)) == 3
+
+
+# --- whose event is it --------------------------------------------------------------------------------------------
+
+CLIENT_HELLO = bytes.fromhex("160301002f0100002b0303") + bytes(32) + bytes.fromhex("000004c0231302010000")
+CLIENT_HELLO = CLIENT_HELLO[:3] + (len(CLIENT_HELLO) - 5).to_bytes(2, "big") + CLIENT_HELLO[5:6] + (len(CLIENT_HELLO) - 9).to_bytes(3, "big") + CLIENT_HELLO[9:]
+
+
+def _fed(*labs: list[Frame]) -> Analysis:
+    """An Analysis of a foreign file in which these conversations run at the same time."""
+    frames = sorted((f for lab in labs for f in lab), key=lambda f: f.t)
+    analysis = Analysis(foreign=True)
+    for number, frame in enumerate(frames, 1):
+        analysis.feed(msgspec.structs.replace(frame, number=number))
+    analysis.finish()
+    return analysis
+
+
+def _frames(lab: Lab) -> list[Frame]:
+    return [i for i in lab.items(ticks=None, tail=0) if isinstance(i, Frame)]
+
+
+def test_tls_belongs_to_the_ev_that_speaks_it() -> None:
+    """Two EVs have found their SECC; the one that came first starts TLS last."""
+    first, second = Lab("din"), Lab("din").pair(7)
+    for lab in (first, second):
+        lab.append(*[s for s in Lab.good("din-dc", pilot=False).steps if s.kind in ("mme", "sdp", "nd")])
+    connection = Connection(first.ev, first.secc)
+    for data in (connection.segment("EVCC", SYN), connection.segment("SECC", SYN | ACK), connection.segment("EVCC", ACK)):
+        first.append(first.frame(data))
+    first.append(first.frame(connection.segment("EVCC", ACK, CLIENT_HELLO), gap=0.5))
+    tls = {r.evcc["mac"]: r.tls for r in _fed(_frames(first), _frames(second)).reports()}
+    assert tls[":".join(f"{b:02x}" for b in first.ev.mac)] is not None
+    assert tls[":".join(f"{b:02x}" for b in second.ev.mac)] is None
+
+
+def test_a_tls_connection_that_was_given_up_does_not_fail_the_plain_session_after_it() -> None:
+    lab = Lab.good("iso2-dc", pilot=False)
+    tls = Connection(Host(EV_MAC, 49199), Host(EVSE_MAC, 61341))
+    steps = [lab.frame(tls.segment("EVCC", SYN)), lab.frame(tls.segment("SECC", SYN | ACK)), lab.frame(tls.segment("EVCC", ACK))]
+    steps += [lab.frame(tls.segment("EVCC", ACK, CLIENT_HELLO)), lab.frame(tls.segment("EVCC", RST | ACK))]
+    session = lab.insert_after("NA", 0, *steps).run().session
+    assert session.tls is not None
+    assert session.outcome == "completed"
+
+
+def _anonymous(frames: list[Frame]) -> list[Frame]:
+    """A capture whose frames have lost their addresses (a tunnel device, a cooked capture)."""
+    return [msgspec.structs.replace(f, data=bytes(12) + f.data[12:]) for f in frames]
+
+
+def test_messages_that_name_no_ev_go_on_with_the_nameless_session() -> None:
+    frames = _anonymous([f for f in _frames(Lab.good("din-dc", pilot=False)) if f.data[12:14] == b"\x86\xdd"])
+    (session,) = _fed(frames).reports()
+    assert session.evcc["mac"] is None
+    assert session.messages["SessionStopRes"] == 1
+    assert session.phases[0].name == "sdp"
+    assert session.outcome == "completed"
+
+
+def test_a_nameless_report_belongs_to_the_session_of_its_evse() -> None:
+    """An EVSE in a good session broadcasts CM_ATTEN_CHAR.IND that names no EV: no second session."""
+    lab = Lab.good("din-dc", pilot=False)
+    report = next(f for f in _frames(lab) if f.data[14:17] == b"\x01\x6e\x60")
+    data = bytearray(report.data)
+    data[0:6] = b"\xff" * 6
+    data[21:27] = b"\xff" * 6  # SOURCE_ADDRESS
+    result = lab.insert_after("PreChargeRes", 0, lab.frame(bytes(data))).run()
+    assert len(result.sessions) == 1
+    assert result.session.outcome == "completed"
+
+
+def test_a_hole_in_a_stream_is_told_to_its_own_session_only() -> None:
+    lossy = Lab.good("din-dc", pilot=False).pair(7).lose("ContractAuthenticationReq", 0, declared=False)
+    whole, holed = sorted(_fed(_frames(Lab.good("din-dc", pilot=False)), _frames(lossy)).reports(), key=lambda r: r.coverage.lost["bytes"])
+    assert whole.coverage.lost["bytes"] == 0
+    assert holed.coverage.lost["bytes"] > 0
+    assert holed.evcc["mac"] == ":".join(f"{b:02x}" for b in lossy.ev.mac)
+
+
+# --- what the end shows -------------------------------------------------------------------------------------------
+
+
+def test_a_close_on_a_tap_that_heard_one_side_is_no_failure() -> None:
+    """Only the EVSE's unicast is heard, as by a third modem that shares the EV's address."""
+    lab = Lab.good("din-dc", pilot=False, slac=False).stop_after("CableCheckRes").close("fin", "SECC")
+    session = _fed([f for f in _frames(lab) if f.data[6:12] == EVSE_MAC]).reports()[0]
+    assert session.coverage.unicast == "secc"
+    assert session.outcome == "incomplete"
+    assert session.verdict.side == "tap"
+    assert "closed the TCP connection" in session.verdict.summary
+
+
+def test_a_syn_ack_shows_that_the_evse_was_heard() -> None:
+    """The EVSE accepts the connection and says nothing more: its silence is observed, and the EV's close a failure."""
+    lab = Lab.good("din-dc", pilot=False, slac=False).stop_after("supportedAppProtocolReq").close("fin", "EVCC", gap=1.1)
+    session = lab.run(ticks=None).session
+    assert session.coverage.unicast == "both"
+    assert session.outcome == "failed"
+
+
+@pytest.mark.parametrize(("last", "outcome"), [("PowerDeliveryRes", "incomplete"), ("CableCheckRes", "failed")])
+def test_a_pause_in_the_recording_after_power_delivery_hides_the_session(last: str, outcome: str) -> None:
+    """Nothing from anyone for 12 s, then SLAC anew. While power is on nobody falls silent like that; before, the EV may have given up."""
+    first, second = Lab.good("din-dc", pilot=False).stop_after(last, 0), Lab.good("din-dc", pilot=False).stop_after("CM_SLAC_PARM.CNF")
+    second.steps[0].gap = 12.0
+    first.append(*second.steps)
+    session = first.run(ticks=None, tail=0.0).sessions[0]
+    assert session.ended is not None
+    assert session.ended.how == "new-slac"
+    assert session.outcome == outcome
+    assert session.verdict.side == ("tap" if outcome == "incomplete" else "EVCC")
+
+
+def test_ticks_prove_the_silence_after_power_delivery() -> None:
+    first, second = Lab.good("din-dc", pilot=False).stop_after("PowerDeliveryRes", 0), Lab.good("din-dc", pilot=False).stop_after("CM_SLAC_PARM.CNF")
+    second.steps[0].gap = 12.0
+    assert first.append(*second.steps).run(ticks=1.0).sessions[0].outcome == "failed"
+
+
+def test_power_that_the_evse_never_gave() -> None:
+    """An orderly stop of the EV after a charge loop without current."""
+    lab = Lab.good("din-dc").replace("CurrentDemandRes", None, {"EVSEPresentCurrent.Value": 0}).repeat("CurrentDemand", 0, 60, every=0.5)
+    session = lab.run().session
+    assert session.outcome == "stopped"
+    assert (session.verdict.side, session.verdict.certainty) == ("SECC", "possible")
+    assert "reported 0.0 A at most" in session.verdict.summary
+
+
+def test_a_stop_the_evse_announced_is_named_with_its_frame() -> None:
+    lab = Lab.good("din-dc").replace("CurrentDemandRes", None, {"EVSEPresentCurrent.Value": 0})
+    lab.replace("CurrentDemandRes", -1, {"DC_EVSEStatus.EVSEStatusCode": "EVSE_Shutdown"})
+    session = lab.run().session
+    assert session.outcome == "stopped"
+    assert session.verdict.side == "SECC"
+    assert session.verdict.summary.startswith("The EVSE announced its stop in CurrentDemandRes (frame ")
+
+
+def test_energy_from_a_current_of_the_wrong_scale_is_not_told() -> None:
+    lab = Lab.good("din-dc").replace("CurrentDemandRes", None, {"EVSEPresentCurrent.Value": 1500, "EVSEPresentCurrent.Multiplier": 0}).repeat("CurrentDemand", -1, 40, every=0.5)
+    session = lab.run().session
+    assert session.outcome == "completed"
+    assert "not credible (1500 A" in session.verdict.summary
+    assert "kWh" not in session.verdict.summary
