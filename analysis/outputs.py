@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from plugtap.checks.finding import Finding, Verdict
+from plugtap.checks.health import Measure
+from plugtap.sessions.kpi import Kpi
 from plugtap.sessions.records import Coverage, Ended, PhaseRecord
 
 FORMAT = 1
@@ -38,6 +40,8 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True, tag="session", ta
     verdict: Verdict
     coverage: Coverage
     electrical: dict[str, Any] = msgspec.field(default_factory=dict)
+    health: tuple[Measure, ...] = ()  # measured values beside their limits
+    kpi: Kpi = Kpi(unknown="in progress")
     slac: dict[str, Any] = msgspec.field(default_factory=dict)
     tls: dict[str, Any] | None = None
     messages: dict[str, int] = msgspec.field(default_factory=dict)

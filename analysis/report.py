@@ -7,7 +7,9 @@ from typing import Any
 
 from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding, Verdict
+from plugtap.checks.health import measures
 from plugtap.config.analysis import AnalysisSettings
+from plugtap.sessions.kpi import kpi
 from plugtap.sessions.records import SECOND, Coverage, Ended, PhaseRecord, rfc3339
 from plugtap.sessions.session import Session
 from plugtap.sessions.values import ip_text, mac_text
@@ -36,7 +38,7 @@ def build_report(
         protocol=session.protocol, energy=session.energy, payment=session.payment or default_payment(session), reached=session.reached,
         phases=phases(session), ended=Ended(ended.by, ended.how, ended.frame, rfc3339(ended.t)) if ended is not None else None,
         outcome=outcome, verdict=judgement, coverage=coverage(session, settings, relative), electrical=electrical(session),
-        slac=slac(session), tls=session.tls, messages=dict(sorted(session.messages.items())),
+        health=measures(session), kpi=kpi(session, outcome), slac=slac(session), tls=session.tls, messages=dict(sorted(session.messages.items())),
         findings=tuple(sorted(findings, key=lambda f: (f.time, f.check, f.id))),
     )  # fmt: skip
 

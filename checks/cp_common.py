@@ -7,7 +7,7 @@ from plugtap.checks.meta import Limit
 from plugtap.checks.v2g_common import stem
 from plugtap.protocols.events import Pilot, PilotSample
 from plugtap.protocols.items import CP_TIME_UNCERTAIN
-from plugtap.protocols.pilot import CP_NOMINAL, duty_current
+from plugtap.protocols.pilot import CP_NOMINAL, DutyRow, duty_current
 from plugtap.sessions.session import Session
 
 SECOND = 1_000_000_000
@@ -43,9 +43,9 @@ def is_digital(ev: Pilot | PilotSample) -> bool:
     return has_pwm(ev) and duty_current(ev.duty).meaning == "digital"
 
 
-def is_nominal(ev: Pilot | PilotSample) -> bool:
-    """PWM that announces a current. False where nobody measured the duty cycle."""
-    return has_pwm(ev) and duty_current(ev.duty).meaning == "current"
+def is_nominal(ev: Pilot | PilotSample, table: tuple[DutyRow, ...]) -> bool:
+    """PWM that announces a current by the site's table. False where nobody measured the duty cycle."""
+    return has_pwm(ev) and duty_current(ev.duty, table).meaning == "current"
 
 
 def measured(ev: Pilot | PilotSample) -> bool:

@@ -107,7 +107,7 @@ class DutyVsMaxCurrent(Check):
     @on(V2gMessage, "ChargingStatusRes")
     def status(self, ev: V2gMessage) -> None:
         held = self.session.pilot
-        offered = duty_current(held.duty).ampere if held is not None and has_pwm(held) else None
+        offered = duty_current(held.duty, self.session.duty_table).ampere if held is not None and has_pwm(held) else None
         limit = physical(ev.body.get("EVSEMaxCurrent"))
         if offered is None or limit is None:
             self.since = None

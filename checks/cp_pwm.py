@@ -146,8 +146,8 @@ class DutyInvalid(Check):
         effect="stops-charging",
         side="SECC",
         trigger=(
-            "duty cycle above 0 and below 3 %, between 7 and 8 %, or above 97 % and below 100 %, by more than "
-            "{duty_tolerance}, for {invalid_duty_time}"
+            "duty cycle above 0 and below 3 %, between 7 and 8 % (SAE J1772: 9.5 %), or above 97 % (SAE J1772: 96.5 %) and below 100 %, by "
+            "more than {duty_tolerance}, for {invalid_duty_time}; the setting analysis.pilot says whose table counts"
         ),
         cause="The EVSE maps its current limit wrongly to the duty cycle, or the PLC coupling shifts the edges.",
         fix="EVSE: 10 to 85 % = 0.6 A per %, 85 to 96 % = 2.5 A x (duty - 64); 5 % for digital communication.",
@@ -172,7 +172,7 @@ class DutyInvalid(Check):
         self.arm()
         tolerance = self.limit("duty_tolerance")
         around = (ev.duty - tolerance, ev.duty, ev.duty + tolerance)
-        if any(duty_current(duty).meaning != "none" for duty in around):
+        if any(duty_current(duty, self.session.duty_table).meaning != "none" for duty in around):
             self.first = None
             return
         if self.first is None:
@@ -218,7 +218,7 @@ class DutyUpdateTooFast(Check):
 
     @on(Pilot)
     def change(self, ev: Pilot) -> None:
-        if not is_nominal(ev):
+        if not is_nominal(ev, self.session.duty_table):
             self.before = self.changed = None
             return
         before, self.before = self.before, ev

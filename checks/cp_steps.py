@@ -96,7 +96,7 @@ class StepX1Short(Check):
         if len(self.path) < 3:
             return
         digital, off, on_again = self.path
-        if is_digital(digital) and off.state.endswith("1") and letter(off.state) in "BCD" and is_nominal(on_again):
+        if is_digital(digital) and off.state.endswith("1") and letter(off.state) in "BCD" and is_nominal(on_again, self.session.duty_table):
             self.arm()
             lasted = on_again.t - off.t
             if lasted < ns(self.limit("T_step_X1") - self.limit("step_tolerance")):
@@ -152,7 +152,7 @@ class WrongPath(Check):
         elif not has_pwm(ev):
             if self.step is None or letter(ev.state) in "EF":
                 self.step = ev  # E or F on the way counts, whatever X1 follows it
-        elif is_nominal(ev) and self.digital is not None:
+        elif is_nominal(ev, self.session.duty_table) and self.digital is not None:
             digital, step, self.digital = self.digital, self.step, None
             self.arm()
             wrong = self._judge(step)

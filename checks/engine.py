@@ -76,6 +76,7 @@ class SessionChecks:
         self.now = session.start
         self.findings: dict[tuple[str, str], Finding] = {}
         self.told: dict[str, int] = {}  # finding -> the revision consumers have
+        self._told_t: dict[str, int] = {}  # … and when they got it
         self.objects: list[Check | None] = [None] * len(engine.plan.checks)
         # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
         self._bound: dict[tuple[type[Event], str | None], list[tuple[Check, Callable[[Any], None]]]] = {}
@@ -189,7 +190,7 @@ class SessionChecks:
                 known, rev=known.rev + 1, count=known.count + 1, last_time=rfc3339(t),
                 frames=(known.frames + tuple(f for f in facts["frames"] if f not in known.frames))[:MAX_FRAMES],
             )  # fmt: skip
-        elif len(self.findings) >= self.engine.settings.max_findings:
+        elif len(self.findings) >= self.engine.settings.max_findings or self._enough(meta):
             self.engine.capped_findings += 1
             return
         else:
@@ -197,9 +198,25 @@ class SessionChecks:
         self.findings[key] = finding
         # A condition that holds through a charge loop repeats ten times a second: consumers hear of the 1st, 2nd, 4th, 8th … and, in the
         # session's last report, of all.
-        if finding.count & (finding.count - 1) == 0:
+        if finding.count & (finding.count - 1) == 0 and self._due(meta, finding, t):
             self.told[finding.id] = finding.rev
+            self._told_t[finding.id] = t
             self.engine.changed(self.session, finding)
+
+    def _setting(self, meta: Meta) -> CheckSettings | None:
+        """What the site says of this check, or else of its family."""
+        checks = self.engine.settings.checks
+        return checks.get(meta.id) or checks.get(f"{meta.family}-*") if checks else None
+
+    def _enough(self, meta: Meta) -> bool:
+        setting = self._setting(meta)
+        most = setting.max_findings if setting is not None else None
+        return most is not None and sum(check == meta.id for check, _ in self.findings) >= most
+
+    def _due(self, meta: Meta, finding: Finding, t: int) -> bool:
+        """May consumers hear of it again already? Of a new finding always."""
+        setting, told = self._setting(meta), self._told_t.get(finding.id)
+        return setting is None or told is None or t - told >= setting.every * SECOND
 
     def _new(self, meta: Meta, facts: dict[str, Any], t: int, certainty: str) -> Finding:
         session, engine = self.session, self.engine

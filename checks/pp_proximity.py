@@ -280,7 +280,7 @@ class PpPowerLimitMismatch(_Proximity):
         if ev.pp_ohm is None or letter(ev.state) not in "BCD":
             return
         self.cable = CABLES.get(self.code(ev.pp_ohm) or "")
-        offered = duty_current(ev.duty).ampere if has_pwm(ev) else None
+        offered = duty_current(ev.duty, self.session.duty_table).ampere if has_pwm(ev) else None
         if self.cable is not None and offered is not None and not is_dc(self.session):
             self.arm()
             if self.held(ev, offered > self.cable + self.limit("current_difference")):

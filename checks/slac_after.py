@@ -9,7 +9,8 @@ from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import ns, seconds, slac
 from plugtap.checks.slac_match import talks
-from plugtap.protocols.events import Mme, Neighbor, Pilot, Sdp
+from plugtap.protocols.events import Mme, Neighbor, Sdp
+from plugtap.sessions.session import Session
 
 
 class _AfterMatch(Check):
@@ -89,7 +90,7 @@ class LinkNotUp(_AfterMatch):
         self.seen()
 
     def overdue(self, t: int) -> None:
-        if not talks(self.session) and not _basic(self.session.pilot):
+        if not talks(self.session) and not _basic(self.session):
             self.late(t, f"No frame of the EV for {self.limit('TT_match_join'):g} s after CM_SLAC_MATCH.CNF.", "TT_match_join")
 
 
@@ -137,7 +138,7 @@ class NoSdpAfterMatch(_AfterMatch):
         self.seen()
 
     def overdue(self, t: int) -> None:
-        if self.ipv6 is not None and not talks(self.session) and not _basic(self.session.pilot):
+        if self.ipv6 is not None and not talks(self.session) and not _basic(self.session):
             self.late(t, f"No SECC discovery request for {self.limit('communication_setup'):g} s after the match.", "communication_setup")
 
 
@@ -171,9 +172,10 @@ class ThenNoHlc(_AfterMatch):
         self.seen()
 
     def overdue(self, t: int) -> None:
-        if not talks(self.session) and _basic(self.session.pilot):
+        if not talks(self.session) and _basic(self.session):
             self.late(t, "The EV charges by the control pilot without looking for the SECC.", "communication_setup")
 
 
-def _basic(pilot: Pilot | None) -> bool:
-    return pilot is not None and is_nominal(pilot) and letter(pilot.state) in "CD"
+def _basic(session: Session) -> bool:
+    pilot = session.pilot
+    return pilot is not None and is_nominal(pilot, session.duty_table) and letter(pilot.state) in "CD"

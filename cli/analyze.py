@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
+import fnmatch
 import os
 import sys
 
+import msgspec
 from rich.console import Console
 
 from plugtap.analysis.analysis import Analysis
+from plugtap.checks import catalogue
+from plugtap.checks.base import Check
 from plugtap.checks.finding import SEVERITIES
 from plugtap.cli import plugins
 from plugtap.cli.inputs import CaptureItems, settings_for
@@ -32,6 +37,7 @@ EXAMPLES = """examples:
   plugtap analyze charge.pcapng                      what happened, who, why, what to do
   plugtap analyze captures/ --brief                  a folder, one line a session
   plugtap analyze captures/ --format json > all.json … for machines
+  plugtap analyze charge.pcap --only 'slac-*,link-*' only the checks of these families
   plugtap analyze archive.pcapng --as-recorded       exactly what the daemon said
   plugtap analyze charge.pcap --cp pilot.jsonl       with a control-pilot record beside it
   plugtap analyze --join ring/*.pcapng               ring files as one capture
@@ -55,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--join", action="store_true", help="read the files as one stream, in the order of their first packets (ring files)")
     parser.add_argument("--as-recorded", action="store_true", help="take the settings from the archive, as the daemon ran")
     parser.add_argument("-c", "--config", metavar="FILE", help="settings file; its [analysis] applies, and the checks of its tap")
+    parser.add_argument("--only", action="append", metavar="ID", help="only these checks (ids or patterns, separated by commas; may be given again)")
+    parser.add_argument("--skip", action="append", metavar="ID", help="all checks but these")
+    parser.add_argument("--max-findings", type=int, metavar="N", help="no more findings than this of one session")
     parser.add_argument("--fail-on", choices=FAIL_ON, default="error", help="exit code 1 from this severity on, or for any failed session (default: error)")
     parser.add_argument("--brief", action="store_true", help="text: one line a session")
     parser.add_argument("-v", "--verbose", action="store_true", help="text: every finding in full (default: errors and warnings; others by name)")
@@ -63,9 +72,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Analyse each capture; the exit code says what was found."""
+    if args.max_findings is not None and args.max_findings < 1:
+        raise UsageError("--max-findings is a number from 1 on")
+    chosen_checks(args.only, args.skip)  # complain before any file is read
     if args.as_recorded and args.config:
         raise UsageError("--as-recorded and -c both say which settings to take; leave one out")
     return Run(args).all()
+
+
+def chosen_checks(only: list[str] | None, skip: list[str] | None) -> dict[str, type[Check]]:
+    """The checks that --only and --skip leave. Raises UsageError where a pattern fits no check, or none is left."""
+    checks = catalogue.load()
+    names = {*checks, *plugins.offered()}  # those of third parties may be switched on by a settings file that is read later
+    kept = dict(checks)
+    for option, values in (("--only", only), ("--skip", skip)):
+        patterns = [p.strip() for value in values or () for p in value.split(",") if p.strip()]
+        for pattern in patterns:
+            if not fnmatch.filter(names, pattern):
+                near = difflib.get_close_matches(pattern, names, 1)
+                raise UsageError(f"{option} {pattern}: there is no such check" + (f"; did you mean {near[0]}?" if near else "; `plugtap checks` lists all"))
+        if patterns:
+            named = {i for i in checks if any(fnmatch.fnmatchcase(i, p) for p in patterns)}
+            kept = {i: c for i, c in kept.items() if (i in named) == (option == "--only")}
+    return kept
 
 
 class Run:
@@ -121,7 +150,9 @@ class Run:
         with contextlib.closing(source):
             settings = settings_for(self.args, source)
             plugins.enable(settings.checks)
-            analysis = Analysis(settings, sources=source.sources(), foreign=not source.ours)
+            if self.args.max_findings is not None:
+                settings = msgspec.structs.replace(settings, max_findings=self.args.max_findings)
+            analysis = Analysis(settings, sources=source.sources(), foreign=not source.ours, checks=chosen_checks(self.args.only, self.args.skip))
             for item in self.stop.reading(source.items()):
                 analysis.feed(item)
         # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.

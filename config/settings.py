@@ -59,6 +59,7 @@ class Analysis(Section, frozen=True):
 
     reorder: PositiveSeconds = 0.15
     idle: PositiveSeconds = 60.0
+    pilot: Literal["iec", "j1772"] = "iec"
     max_sessions: Annotated[int, Meta(ge=1, le=4096, description="a number from 1 to 4096")] = 64
     max_findings: Annotated[int, Meta(ge=1, le=10_000, description="a number from 1 to 10000")] = 200
     max_streams: Annotated[int, Meta(ge=1, le=65_536, description="a number from 1 to 65536")] = 256
@@ -216,6 +217,7 @@ class Settings(Section, frozen=True):
             tap=tap,
             reorder=shared.reorder,
             idle=shared.idle,
+            pilot=shared.pilot,
             own_macs=tuple(mac.lower() for mac in own.own_macs),
             max_sessions=shared.max_sessions,
             max_findings=shared.max_findings,

@@ -12,7 +12,10 @@ from rich.text import Text
 
 from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding, Verdict
+from plugtap.checks.health import words
+from plugtap.checks.verdict import CREDIBLE
 from plugtap.report.captures import CaptureReport
+from plugtap.sessions.kpi import Kpi
 from plugtap.sessions.records import PHASES, PhaseRecord
 
 Shown = ConsoleRenderable
@@ -41,6 +44,7 @@ ENDED = {
 }
 MAX_FINDINGS = 12  # shown unless all are wanted
 MAX_FREQUENT = 8
+MAX_MEASURES = 4
 GLUE = "\ue000"  # becomes a blank at which no line breaks (rich breaks at U+00A0 too)
 LONG_PHASE_S = 1.0  # a phase at least this long is shown with its duration
 
@@ -101,10 +105,25 @@ def summary(reports: Sequence[CaptureReport], unreadable: int = 0) -> Shown:
     for one in sessions:
         frequent.update({f.check for f in one.findings if f.severity != "info"})
     lines: list[ConsoleRenderable] = [Hanging(head)]
+    figures = [s.kpi for s in sessions if s.state == "closed"]
+    if known := [k for k in figures if k.power_started is not None]:
+        lines.append(Hanging(Text(_rates(known, len(figures) - len(known))), "kpi: ", "dim"))
     if frequent:
         top = ", ".join(f"{check} {n}" for check, n in sorted(frequent.items(), key=lambda e: (-e[1], e[0]))[:MAX_FREQUENT])
         lines.append(Hanging(Text(top), "sessions with: ", "dim"))
     return Group(*lines)
+
+
+def _rates(known: Sequence[Kpi], unknown: int) -> str:
+    """Charge start and end success over sessions of which they are known; the others are counted apart."""
+    powered = [k for k in known if k.power_started]
+    ended = [k for k in powered if k.ended_ok is not None]
+    text = f"power started in {len(powered)} of {len(known)} sessions"
+    if ended:
+        text += f", {sum(k.ended_ok is True for k in ended)} of {len(ended)} ended well"
+    if len(powered) > len(ended):
+        text += f" ({len(powered) - len(ended)} not seen to end)"
+    return text + (f"; not known of {unknown}" if unknown else "")
 
 
 def _name(report: CaptureReport) -> Text:
@@ -170,6 +189,12 @@ def session(report: SessionReport, *, indent: str = "", all_findings: bool = Fal
     way = _way(report)
     if way.plain:
         lines.append(Hanging(way, inner))
+    figures = _figures(report)
+    if figures:
+        lines.append(Hanging(Text(figures, "dim"), inner + "kpi:  ", "dim"))
+    room = _room(report, all_measures=all_findings)
+    if room:
+        lines.append(Hanging(Text(room, "dim"), inner + "room: ", "dim"))
     lines.append(Hanging(Text(_coverage(report), "dim"), inner + "seen: ", "dim"))
     return Group(*lines, *_findings(report, root, inner, all_findings))
 
@@ -204,7 +229,7 @@ def _facts(report: SessionReport) -> Iterable[str]:
     if report.pair == "foreign":
         yield "a neighbour's session"
     el = report.electrical
-    if el.get("energy_wh"):
+    if el.get("energy_wh") and not any(m.name == "highest current" and m.ratio > CREDIBLE for m in report.health):
         yield f"{el['energy_wh'] / 1000:.2f} kWh"
     if "soc_start" in el and "soc_end" in el:
         yield f"SOC {el['soc_start']}→{el['soc_end']} %"
@@ -239,6 +264,27 @@ def glued(words: str) -> str:
 
 def _took(phase: PhaseRecord) -> float:
     return seconds_between(phase.start, phase.end) if phase.end is not None else 0.0
+
+
+def _figures(report: SessionReport) -> str:
+    """The key figures in words; nothing while the session is open."""
+    k = report.kpi
+    if report.state == "open":
+        return ""
+    if k.power_started is None:
+        return f"unknown ({k.unknown})"
+    if not k.power_started:
+        return "power not started"
+    parts = ["power started" + (f" after {k.charge_start_s:.1f} s" if k.charge_start_s is not None else "")]
+    parts.append(f"end unknown ({k.unknown})" if k.ended_ok is None else "ended well" if k.ended_ok else "did not end well")
+    return ", ".join(parts)
+
+
+def _room(report: SessionReport, *, all_measures: bool) -> str:
+    """What was measured beside its limit, nearest first; the first few unless all are wanted."""
+    shown = sorted(report.health, key=lambda m: -m.ratio if not m.at_least else m.ratio - 1)
+    shown = shown if all_measures else [m for m in shown if m.unit in ("s", "dB")][:MAX_MEASURES]
+    return ", ".join(words(m) for m in shown)
 
 
 def _coverage(report: SessionReport) -> str:

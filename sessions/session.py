@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plugtap.protocols.events import Loss, Pilot, V2gMessage
+from plugtap.protocols.pilot import IEC_61851, DutyRow
 from plugtap.sessions.records import PHASES
 
 MAX_GAPS = 50
@@ -103,6 +104,7 @@ class Electrical:
         self.loops = 0
         self.power_started: int | None = None
         self.ac_charging = False
+        self.ac_started: int | None = None
 
 
 class Session:
@@ -157,6 +159,9 @@ class Session:
         self.failed_negotiation: Said | None = None
         self.evse_fault: tuple[str, Said] | None = None
         self.ev_error: tuple[str, Said] | None = None
+        self.isolation_fault: Said | None = None
+        self.authorized: int | None = None  # when authorization was Finished
+        self.slowest: dict[str, tuple[int, int]] = {}  # exchange without Req/Res -> longest response time (ns), frame of the response
         self.session_stop_req: V2gMessage | None = None
         self.session_stop_res: V2gMessage | None = None
         self.paused = False
@@ -164,6 +169,7 @@ class Session:
         self.closes: list[tuple[str, str, int, int, bool]] = []  # kind fin|rst, side, t, frame, was a request pending
         self.ended: End | None = None
         self.pilot: Pilot | None = None
+        self.duty_table: tuple[DutyRow, ...] = IEC_61851  # what a duty cycle means at this site
         self.slac = SlacFacts()
         self.electrical = Electrical()
         self.sdp_requests = 0

@@ -26,7 +26,7 @@ from plugtap.protocols.events import (
     V2gMessage,
     V2gtpOddity,
 )
-from plugtap.protocols.pilot import CP_NOMINAL
+from plugtap.protocols.pilot import CP_NOMINAL, SAE_J1772, duty_current
 from plugtap.protocols.slac import CmAttenCharInd
 from plugtap.sessions import slac_facts, v2g_facts
 from plugtap.sessions.notices import (
@@ -149,6 +149,8 @@ class SessionTracker:
         session = Session(ident, ev.t, ev.frame)
         session.start_late = not from_start
         session.plug = self._plug
+        if self.settings.pilot == "j1772":
+            session.duty_table = SAE_J1772
         if self.settings.vantage in ("host", "bridge"):
             session.seen.add("host")
         self.open[ident] = session
@@ -537,9 +539,11 @@ class SessionTracker:
         if request is None or request.message is None or v2g_facts.stem(request.message) != v2g_facts.stem(ev.message):
             return None
         session.pending = None
+        name, latency, late = v2g_facts.stem(ev.message), max(0, ev.first_t - request.t), session.gap_since(request.t)
+        if not late and latency >= session.slowest.get(name, (0, 0))[0]:
+            session.slowest[name] = latency, ev.frame
         return Exchange(
-            t=ev.t, frame=ev.frame, source=ev.source, name=v2g_facts.stem(ev.message), request=request, response=ev,
-            latency=max(0, ev.first_t - request.t), late=session.gap_since(request.t),
+            t=ev.t, frame=ev.frame, source=ev.source, name=name, request=request, response=ev, latency=latency, late=late,
         )  # fmt: skip
 
     def _note_id(self, session: Session) -> None:
@@ -586,9 +590,10 @@ class SessionTracker:
             session.plug = session.plug or self._plug
             self._enter(session, "plugged", ev)
         basic = not session.messages and session.tls is None
-        if letter in "CD" and 8.0 <= ev.duty <= 97.0 and basic:
+        if letter in "CD" and basic and duty_current(ev.duty, session.duty_table).meaning == "current":
             session.protocol, session.energy = "iec61851", "ac"
             session.electrical.ac_charging = True
+            session.electrical.ac_started = session.electrical.ac_started or ev.t
             self._enter(session, "charging", ev)
         dropped = ev.before in ("C2", "D2") and letter == "B" and not session.gap_since(session.said_last)  # else the stop may have been missed
         if session.delivering and session.ended is None and (letter in "EF" or dropped):

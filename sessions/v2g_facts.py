@@ -86,6 +86,8 @@ def apply(session: Session, ev: V2gMessage) -> None:
             session.stop_asked_by = session.stop_asked_by or "EVCC"
         case "SessionStopRes":
             session.session_stop_res = ev
+        case "ContractAuthenticationRes" | "AuthorizationRes" if body.get("EVSEProcessing") == "Finished" and not failed(said.code):
+            session.authorized = session.authorized or said.t
     if session.protocol == "iso20":
         _iso20_energy(session, name, body)
     _codes(session, said)
@@ -163,6 +165,8 @@ def _status(session: Session, body: dict[str, Any], said: Said) -> None:
         holder, status = "", dig(body, "DC_EVSEChargeParameter", "DC_EVSEStatus")
     if isinstance(status, dict):
         code = status.get("EVSEStatusCode")
+        if status.get("EVSEIsolationStatus") == "Fault":
+            session.isolation_fault = session.isolation_fault or said
         if code in EVSE_FAULT_STATUS:
             if session.evse_fault is None:
                 session.evse_fault = (str(code), said)
@@ -237,14 +241,15 @@ def _electrical(session: Session, ev: V2gMessage, name: str, body: dict[str, Any
         el.precharge_v = _first(physical(body.get("EVSEPresentVoltage")), el.precharge_v)
         el.precharge_target = _first(physical(body.get("EVTargetVoltage")), el.precharge_target)
     elif base in LOOP_MESSAGES:
-        _loop(el, ev, name, body)
+        _loop(session, ev, name, body)
 
 
 def _first(new: float | None, old: float | None) -> float | None:
     return old if new is None else new
 
 
-def _loop(el: Electrical, ev: V2gMessage, name: str, body: dict[str, Any]) -> None:
+def _loop(session: Session, ev: V2gMessage, name: str, body: dict[str, Any]) -> None:
+    el = session.electrical
     el.loop_first = el.loop_first or ev.t
     el.loop_last = ev.t
     if is_request(name):
@@ -256,7 +261,10 @@ def _loop(el: Electrical, ev: V2gMessage, name: str, body: dict[str, Any]) -> No
         return
     el.loops += 1
     if LOOP_MESSAGES[stem(name)] in ("ac", "wpt"):
-        el.ac_charging = el.ac_charging or not failed(response_code(ev))
+        if not failed(response_code(ev)):
+            el.ac_charging = True
+            if el.ac_started is None and (session.pilot is None or session.pilot.state[:1] in ("C", "D")):
+                el.ac_started = ev.t
         return
     volts, amps = physical(body.get("EVSEPresentVoltage")), physical(body.get("EVSEPresentCurrent"))
     if volts is None or amps is None:

@@ -496,3 +496,34 @@ def test_progress_shows_on_a_terminal_when_reading_takes_long(folder: Path) -> N
     assert process.returncode == 0
     assert json.loads(out)["captures"][0]["sessions"][0]["outcome"] == "completed"
     assert b"kB" in shown or b"bytes" in shown
+
+
+# -- which checks --------------------------------------------------------------------------------------------------
+
+
+def test_only_and_skip_choose_the_checks(analyze: Any, folder: Path) -> None:
+    def checks(*options: str) -> set[str]:
+        said = analyze(folder / "failed.pcap", "--format", "json", *options)
+        return {f["check"] for s in said.sessions for f in s["findings"]}
+
+    everything = checks()
+    assert len(everything) > 2
+    chosen = sorted(everything)[0]
+    family = chosen.split("-")[0] + "-*"
+    assert checks("--only", chosen) == {chosen}
+    assert checks("--skip", chosen) == everything - {chosen}
+    assert checks("--only", family) == {c for c in everything if c.startswith(family[:-1])}
+    assert checks("--only", family, "--skip", chosen) == checks("--only", family) - {chosen}
+    assert checks("--only", ",".join(sorted(everything)[:2])) == set(sorted(everything)[:2])
+
+
+def test_a_pattern_without_a_check_is_a_mistake_told_before_anything_is_read(analyze: Any, folder: Path) -> None:
+    said = analyze(folder / "failed.pcap", "--only", "slac-match-no-cnff")
+    assert (said.code, said.out) == (2, "")
+    assert "slac-match-no-cnf?" in said.err
+    assert analyze(folder / "failed.pcap", "--max-findings", "0").code == 2
+
+
+def test_findings_of_a_session_can_be_capped(analyze: Any, folder: Path) -> None:
+    said = analyze(folder / "failed.pcap", "--format", "json", "--max-findings", "1")
+    assert [len(s["findings"]) for s in said.sessions] == [1] * len(said.sessions)

@@ -13,6 +13,7 @@ from plugtap.analysis.outputs import SessionReport
 from plugtap.checks.finding import Finding, Verdict
 from plugtap.report import text
 from plugtap.report.captures import CaptureReport
+from plugtap.sessions.kpi import Kpi
 
 
 def printed(shown: text.Shown, width: int = 120) -> list[str]:
@@ -46,6 +47,7 @@ def test_a_good_session(session: SessionReport) -> None:
     head, verdict, *rest = printed(text.session(session))
     assert head.startswith("✔ COMPLETED  reached charging · DIN 70121 DC · ")
     assert verdict.startswith("  Charged ")
+    rest = rest[next(i for i, line in enumerate(rest) if line.startswith("  plugged")) :]  # the verdict may take two lines
     assert rest[0].startswith("  plugged 1.1 s → slac → matched 3.0 s → linked → sdp → tcp → negotiated → ")
     assert "  seen: SLAC both sides, V2G both sides, pilot cycles" in rest
 
@@ -108,7 +110,11 @@ def test_summary_counts_outcomes_and_what_was_found_most(session: SessionReport)
     bad = msgspec.structs.replace(session, outcome="failed", findings=(finding("b"), finding("a", "error"), finding("i", "info")))
     worse = msgspec.structs.replace(session, outcome="failed", findings=(finding("b"),))
     lines = printed(text.summary([capture(session, bad), capture(worse)], unreadable=2))
-    assert lines == ["2 captures, 3 sessions: ✔ 1 completed, ✘ 2 failed; 2 could not be read", "sessions with: b 2, a 1"]
+    assert lines == [
+        "2 captures, 3 sessions: ✔ 1 completed, ✘ 2 failed; 2 could not be read",
+        "kpi: power started in 3 of 3 sessions, 3 of 3 ended well",
+        "sessions with: b 2, a 1",
+    ]
 
 
 def test_names_in_brackets_are_no_markup(session: SessionReport) -> None:
@@ -120,3 +126,14 @@ def test_names_in_brackets_are_no_markup(session: SessionReport) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (48.2, "48 s"), (119, "119 s"), (3600, "60 min"), (9000, "2.5 h")])
 def test_spans(seconds: float, shown: str) -> None:
     assert text._span(seconds) == shown
+
+
+def test_key_figures_and_the_room_to_the_limits(session: SessionReport) -> None:
+    shown = "\n".join(printed(text.capture(capture(session)), 200))
+    assert "kpi:  power started after" in shown
+    assert ", ended well" in shown
+    assert "room: " in shown
+    assert " s (" in shown
+    unknown = msgspec.structs.replace(session, kpi=Kpi(unknown="the start was not recorded"))
+    assert "kpi:  unknown (the start was not recorded)" in "\n".join(printed(text.capture(capture(unknown)), 200))
+    assert "1 sessions; not known of 1" in "\n".join(printed(text.summary([capture(session), capture(unknown)]), 200)).replace("1 of 1 sessions, 1 of 1 ended well", "1 sessions")
