@@ -15,6 +15,8 @@ CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures" / "decode
 # The reference decodes write attributes bare and text beside attributes as "value".
 ATTRIBUTES = ("Id", "Algorithm", "URI", "Name")
 
+PIECE = 500
+
 DIN_HEADER = {"SessionID": "A1B2C3D4E5F60718"}
 
 
@@ -92,9 +94,13 @@ def made(count: int = 20_000) -> Iterator[tuple[str, bytes]]:
 
 
 def mix(limit: int) -> tuple[str, list[tuple[str, bytes]]]:
-    """What is measured and where it comes from: every n-th captured message, in capture order, at most `limit`."""
+    """What is measured and where it comes from: all captured messages in capture order, or `limit` of them in pieces of
+    PIECE, evenly spread (single messages from everywhere would not follow one another as real ones do)."""
     real = list(captured())
-    if real:
-        step = -(-len(real) // limit)
-        return f"every {step}th of {len(real)} captured messages" if step > 1 else "captured messages", real[::step]
-    return "a made session (no captures at hand)", list(made(limit))
+    if not real:
+        return "a made session (no captures at hand)", list(made(limit or 20_000))
+    if not limit or limit >= len(real):
+        return "all captured messages in their order", real
+    pieces = max(1, limit // PIECE)
+    starts = [i * (len(real) - PIECE) // max(1, pieces - 1) for i in range(pieces)]
+    return f"{pieces} pieces of {len(real)} captured messages", [m for start in starts for m in real[start : start + PIECE]]

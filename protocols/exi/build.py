@@ -13,10 +13,13 @@ from types import ModuleType
 from plugtap.protocols.exi import engine as plain
 
 
+FILES = ("engine.py", "engine.pxd", "engine_records.h")
+
+
 def source_digest() -> str:
-    """SHA-256 of ``engine.py`` and ``engine.pxd``, as setup.py puts it into the twin."""
+    """SHA-256 of the engine's files, as setup.py puts it into the twin."""
     package = resources.files("plugtap.protocols.exi")
-    source = package.joinpath("engine.py").read_bytes() + package.joinpath("engine.pxd").read_bytes()
+    source = b"".join(package.joinpath(name).read_bytes() for name in FILES)
     return hashlib.sha256(source).hexdigest()
 
 

@@ -11,7 +11,11 @@ How it is made fast, in both builds:
 - An element of simple type is three events (SE, CH, EE) whose codes are zeros unless something unusual comes. They
   are read together with the value, and one look-up or comparison covers them. When it fails, the same place is read again
   step by step (`careful`), which finds out what is there.
-- Nesting is two lists, not recursion.
+- Nesting is a chain of frames that is used again for every message, not recursion.
+- The plain build fills an element's dictionary key by key. The compiled one collects the values and makes the
+  dictionary in one go when the element ends (`Shape`).
+- Messages repeat most of what the one before them said. A small element whose bits are those that were read at the same
+  place of the grammar last time is a copy of what they meant then (`Memo`).
 
 A state's event code has ceil(log2(n + 1)) bits for n productions: the last code is the escape to the second level,
 which the non-strict grammars always have.
@@ -20,7 +24,7 @@ which the non-strict grammars always have.
 from __future__ import annotations
 
 from binascii import b2a_base64
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.exi.result import Decoded
@@ -29,6 +33,9 @@ try:
     import cython
 except ImportError:  # plain Python without Cython: nothing but `cython.compiled` is asked of it
     from plugtap.protocols.exi import nocython as cython
+
+if not cython.compiled and TYPE_CHECKING:  # only the compiled build calls them, and has them from engine_records.h
+    from plugtap.protocols.exi.engine_records import drop, keep, layout, record
 
 COMPILED: bool = cython.compiled
 
@@ -76,7 +83,11 @@ MAX_NOTES = 30
 MAX_GROUPS = 64  # 7-bit groups of one integer: 448 bits, more than any certificate's serial number
 DIGITS = b"0123456789ABCDEF"
 TABLE_WIDTH = 8  # bits of a value that is looked up together with the codes around it
-USUAL_DEPTH = 8  # open elements that there is room for from the start
+USUAL_VALUES = 64  # values of open elements that there is room for from the start
+MAX_SHAPES = 1024  # that are remembered of one set; sessions need less than 400
+WORTH_A_MODEL = 2  # uses of a shape after which it gets a model
+NESTED = -1
+WORD = 56  # bits that are compared at once
 GLOBAL = -2  # the slot of the global string partition
 MISS = object()
 EASY = 1 << 14  # integers of up to two groups are below this
@@ -131,6 +142,7 @@ class Production:
         "limit",
         "many",
         "mask",
+        "memo",
         "next",
         "op",
         "slot",
@@ -154,6 +166,7 @@ class Production:
         self.guard = 0
         self.table: tuple[Any, ...] = ()
         self.start: State | None = None
+        self.memo: Memo | None = None
         self.next: State | None = None
         self.full: State | None = None
 
@@ -208,21 +221,119 @@ class State:
         return (2 if self.ends else 3) + (4 if self.kind == FIRST else 2 if self.kind == START else 0)
 
 
+class Shape:
+    """The children that an element has so far, in their order. Only the compiled build uses it.
+
+    Elements of one type mostly have the same children. Their values wait on a stack; when the element ends, a copy
+    of a dictionary that has the keys already, the `model`, takes them. That is much faster than to add key by key. `via`
+    and `next` are the production that led on last time, and to which shape; `others` are all that did.
+    """
+
+    __slots__ = ("count", "first", "keys", "model", "nested", "next", "others", "shapes", "uses", "via")
+
+    def __init__(self, shapes: Shapes, keys: tuple[str, ...], nested: tuple[bool, ...]) -> None:
+        self.shapes = shapes
+        self.keys = keys
+        self.nested = nested  # for each key, whether its value is an element with children, or a list
+        self.count = len(keys)
+        self.via: Production | None = None
+        self.next: Shape | None = None
+        self.others: dict[Production, Shape] = {}
+        self.uses = 0
+        self.model: dict[str, Any] | None = None
+        self.first = 0
+
+    def follow(self, p: Production) -> Shape:
+        """The shape after one more child, read by `p`."""
+        shape = self.others.get(p)
+        if shape is None:
+            self.shapes.one_more()
+            shape = Shape(self.shapes, (*self.keys, p.key), (*self.nested, p.many or p.op == SE_COMPLEX))
+            self.others[p] = shape
+        self.via = p
+        self.next = shape
+        return shape
+
+    def finish(self, values: list[Any], base: int) -> dict[str, Any]:
+        """The element, whose values are in `values` from `base` on; there they are gone afterwards."""
+        if self.first:
+            return record(self.model, self.first, values, base, self.count)
+        self.uses += 1
+        if self.uses == WORTH_A_MODEL and self.count:
+            self.model = {key: object() for key in self.keys}
+            first = layout(self.model)
+            for key, nested in zip(self.keys, self.nested, strict=True):
+                # A dictionary as value, so that the garbage collector minds the model's copies as it should.
+                self.model[key] = {} if nested else None
+            self.first = first
+        return self.part(values, base)
+
+    def part(self, values: list[Any], base: int) -> dict[str, Any]:
+        """The same without a model."""
+        return dict(zip(self.keys, drop(values, base, self.count), strict=True))
+
+
+class Memo:
+    """The last content of a small element at one place of the grammar: `size` bits and what they mean.
+
+    Only of elements without children of their own, lists and strings (see `Type.wordless`): there the same bits mean
+    the same, whatever was read before. The plain build has the bits in `first` and their mask in `head`, the compiled
+    one in `first` (`head` bits, at most WORD) and `second`.
+    """
+
+    __slots__ = ("content", "first", "head", "second", "size")
+
+    def __init__(self, size: int, head: int, first: int, second: int, content: dict[str, Any]) -> None:
+        # Never changed afterwards: another thread may be reading with it.
+        self.size = size
+        self.head = head
+        self.first = first
+        self.second = second
+        self.content = content
+
+
+class Shapes:
+    """The shapes of a schema set. Hostile messages could have any number of different ones: when there are more than
+    MAX_SHAPES all are forgotten, and those that are needed come again."""
+
+    __slots__ = ("count", "types")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.types: list[Type] = []
+
+    def one_more(self) -> None:
+        self.count += 1
+        if self.count > MAX_SHAPES:
+            self.count = 1
+            for type in self.types:
+                type.shape = Shape(self, (), ())
+
+
 class Type:
     """An element's type: a simple one has `value`; a complex one has `raw` states, linked on first use."""
 
-    __slots__ = ("raw", "start", "table", "value")
+    __slots__ = ("raw", "shape", "start", "table", "value", "wordless")
 
     def __init__(self, value: Value | None, raw: list[Any] | None, table: Any) -> None:
         self.value = value
         self.raw = raw
         self.start: State | None = None
+        self.shape: Shape | None = None
+        if raw is not None:
+            self.shape = Shape(table.shapes, (), ())
+            table.shapes.types.append(self)
+        self.wordless = True  # neither its text nor that of its children without children is a string
         self.table = table
 
     def first(self) -> State:
         """The state after the start tag."""
         if self.start is None:
-            self.start = self.table.link(self.raw)
+            self.start, states = self.table.link(self.raw)
+            for state in states:
+                for p in state.productions:
+                    if p.op == CH_UNTYPED or (p.value is not None and p.value.kind == STRING):
+                        self.wordless = False
             self.raw = None
         return self.start
 
@@ -243,33 +354,62 @@ CLOSED = _ending()  # an element that has ended: nothing more is read
 ESCAPE = _unusual()  # what an event code beyond the productions stands for
 
 
+class Frame:
+    """An open element: how it began (`production`), at which bit (`start`; NESTED when it has children that have children,
+    or lists), and what was read of it so far.
+
+    That is a dictionary (`out`) in the plain build; in the compiled one `shape`, and as many values from `base` on. The
+    innermost's are kept by `Reader.element`, which writes them here before it calls what needs them.
+    """
+
+    __slots__ = ("base", "depth", "inner", "out", "outer", "production", "shape", "start")
+
+    def __init__(self, outer: Frame | None) -> None:
+        self.outer = outer
+        self.inner: Frame | None = None
+        self.depth: int = 1 if outer is None else outer.depth + 1
+        self.production: Production | None = None
+        self.start = 0
+        self.base = 0
+        self.shape: Shape | None = None
+        self.out: Any = None
+
+
 class Reader:
-    """Decodes one EXI body. Every failure is a DecodeError whose offset is the bit where the failing read began."""
+    """Decodes one EXI body after the other. Every failure is a DecodeError whose offset is the bit where the failing
+    read began."""
 
     __slots__ = (
         "acc",
         "buffer",
         "data",
-        "depth",
         "end",
         "entries",
+        "frame",
         "key",
         "literals",
         "max_depth",
         "max_entries",
         "notes",
-        "opened",
-        "outs",
+        "outermost",
+        "partitions",
         "pos",
         "scratch",
         "top",
+        "values",
     )
 
-    def __init__(self, data: bytes, pos: int, max_depth: int, max_entries: int) -> None:
+    def __init__(self) -> None:
+        self.outermost = Frame(None)  # that of the root, where `start` does not matter
+        if cython.compiled:
+            self.values: list[Any] = [None] * USUAL_VALUES
+        else:
+            self.scratch = b""
+
+    def open(self, data: bytes, pos: int, max_depth: int, max_entries: int) -> None:
+        """Begins with `data` at bit `pos`."""
         self.data = data
         self.buffer = data
-        if not cython.compiled:
-            self.scratch = b""
         self.end = 8 * len(data)
         self.pos = pos
         self.acc = 0
@@ -279,11 +419,15 @@ class Reader:
         self.max_entries = max_entries
         self.entries = 0
         self.notes: list[str] | None = None
-        self.literals: dict[int, list[str]] | None = None
-        # The open elements: what was read of them so far, and how they were read.
-        self.outs: list[Any] = [None] * USUAL_DEPTH
-        self.opened: list[Any] = [None] * USUAL_DEPTH
-        self.depth = 0
+        self.frame: Frame | None = None
+        # The literal strings with the slots of their partitions, in turn; and sorted by slot once that is needed.
+        self.literals: list[Any] | None = None
+        self.partitions: dict[int, list[str]] | None = None
+
+    def close(self) -> None:
+        """Forgets the message."""
+        self.data = b""
+        self.notes = self.literals = self.partitions = self.frame = None
 
     # -- bits ----------------------------------------------------------------------------------------------------
 
@@ -323,7 +467,7 @@ class Reader:
     def cut(self, width: int) -> None:
         self.fail(self.pos, f"the message ends: {width} bits wanted, {self.end - self.pos} left")
 
-    def fail(self, offset: int, reason: str) -> None:
+    def fail(self, offset: int, reason: str) -> NoReturn:
         raise DecodeError("exi", offset, reason)
 
     def note(self, text: str) -> None:
@@ -425,10 +569,14 @@ class Reader:
         text = self.characters(length - 2)
         if not text.isprintable():
             self.note(f"{self.key}: unprintable characters")
+        if self.partitions is not None:
+            self.partitions.setdefault(slot, []).append(text)
+            self.partitions[GLOBAL].append(text)
+            return text
         if self.literals is None:
-            self.literals = {}
-        self.literals.setdefault(slot, []).append(text)
-        self.literals.setdefault(GLOBAL, []).append(text)
+            self.literals = []
+        self.literals.append(slot)
+        self.literals.append(text)
         return text
 
     def characters(self, count: int) -> str:
@@ -451,7 +599,12 @@ class Reader:
 
     def hit(self, where: int, slot: int, start: int) -> str:
         """A string seen before: `where` 0 is the partition of the same element or attribute, 1 the global one."""
-        found: list[str] = (self.literals or {}).get(GLOBAL if where == 1 else slot, [])
+        if self.partitions is None:
+            literals = self.literals or []
+            self.partitions = {GLOBAL: literals[1::2]}
+            for i in range(0, len(literals), 2):
+                self.partitions.setdefault(literals[i], []).append(literals[i + 1])
+        found: list[str] = self.partitions.get(GLOBAL if where == 1 else slot, [])
         if not found:
             self.fail(start, "a string-table hit in an empty partition")
         width = (len(found) - 1).bit_length()
@@ -520,7 +673,7 @@ class Reader:
             self.fail(self.pos - 1, "undeclared content after the value")
         return value
 
-    def escape(self, state: State, code: int, out: dict[str, Any]) -> None:
+    def escape(self, state: State, code: int) -> None:
         """The second level (EXI 8.5.4.4): returns when it ends the element, and fails for anything else."""
         self.key = ""
         start = self.pos - state.width
@@ -533,36 +686,45 @@ class Reader:
         # The last production is what cannot be left out: those before it are optional, or alternatives to it.
         p = state.productions[state.count - 1]
         if p.op == CH:
-            out[p.key] = ""
+            self.put(p, "")
         else:
-            self.note(f"{self.opened[self.depth - 1].key} ends where {p.key} is required")
+            self.note(f"{self.frame.production.key} ends where {p.key} is required")
 
     def root(self, p: Production) -> dict[str, Any]:
         """Reads the root element `p`, from after its start tag to its end."""
         content: dict[str, Any] = {}
         try:
             if p.type.value is None:
-                value: dict[str, Any] = {}
-                content[p.key] = value
-                self.opened[0] = p
-                self.depth = 1
-                self.element(p.type.first(), value)
+                content[p.key] = self.element(p, p.type)
             else:
                 content[p.key] = self.simple(p)
         except DecodeError as error:
-            path = [p.key for p in self.opened[: self.depth]]
-            if self.key:
-                path.append(self.key)
-            error.path = "/".join(path)
+            path = [self.key] if self.key else []
+            frame = self.frame
+            if frame is not None:
+                content[p.key] = self.partial(frame)
+            while frame is not None:
+                path.append(frame.production.key)
+                frame = frame.outer
+            error.path = "/".join(reversed(path))
             error.partial = content
             raise
         return content
 
-    def element(self, state: State, out: dict[str, Any]) -> None:
-        """Reads the root's content, and everything in it, into `out`."""
-        outs = self.outs
-        opened = self.opened
-        depth = 1
+    def element(self, root: Production, kind: Type) -> dict[str, Any]:
+        """Reads the root's content and everything in it; the content."""
+        compiled = cython.compiled  # a constant for the C compiler
+        state = kind.first()
+        frame = self.outermost
+        frame.production = root
+        if compiled:
+            values = self.values
+            room = len(values)
+            shape = kind.shape
+            base = 0
+        else:
+            self.frame = frame
+            frame.out = out = {}
         acc = self.acc
         left = self.top - self.pos  # bits between here and the end of the window
         value: Any
@@ -575,6 +737,8 @@ class Reader:
                 if rest < 0:
                     begin = self.refill(left, state.width)
                     if begin < 0:
+                        if compiled:
+                            self.here(frame, shape, base)
                         self.key = ""
                         self.pos = self.top - left
                         self.cut(state.width)
@@ -615,106 +779,291 @@ class Reader:
                                     value = -1 - value
                     if value is not MISS:
                         if p.many:
-                            state = self.append(out, p, value, left)
+                            if compiled:
+                                self.here(frame, shape, base)
+                            self.entry(p, self.top - left)
+                            state = self.append(p, value)
+                            if compiled:
+                                shape = frame.shape
                         else:
-                            out[p.key] = value
+                            if compiled:
+                                if base + shape.count == room:
+                                    room = self.more_values()
+                                keep(values, base + shape.count, value)
+                                shape = shape.next if shape.via is p else shape.follow(p)
+                            else:
+                                out[p.key] = value
                             state = p.next
                         continue
                 elif code == 0:
-                    if op == EE:
-                        depth -= 1
-                        if depth == 0:
-                            self.pos = self.top - left
-                            return
-                        self.depth = depth
-                        out = outs[depth]
-                        p = opened[depth]
-                        state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
-                        continue
                     if op == SE_COMPLEX:
-                        child: dict[str, Any] = {}
+                        frame.start = NESTED
+                        if compiled:
+                            frame.shape = shape
+                            frame.base = base
                         if p.many:
-                            self.append(out, p, child, left)
+                            self.frame = frame
+                            self.entry(p, self.top - left)
+                        if frame.inner is None or frame.depth >= self.max_depth:
+                            self.deeper(frame, p, self.top - left)
+                        memo = p.memo
+                        if memo is not None:
+                            if compiled:
+                                same = self.same(memo, self.top - left)
+                            else:
+                                rest = left - memo.size
+                                if rest < 0:
+                                    fresh = self.refill(left, 0)
+                                    left = fresh
+                                    acc = self.acc
+                                    rest = left - memo.size
+                                same = rest >= 0 and (acc >> rest) & memo.head == memo.first
+                            if same:
+                                child = memo.content.copy()
+                                left -= memo.size
+                                if p.many:
+                                    self.frame = frame
+                                    state = self.append(p, child)
+                                    if compiled:
+                                        shape = frame.shape
+                                    continue
+                                if compiled:
+                                    if base + shape.count == room:
+                                        room = self.more_values()
+                                    keep(values, base + shape.count, child)
+                                    shape = shape.next if shape.via is p else shape.follow(p)
+                                else:
+                                    out[p.key] = child
+                                state = p.next
+                                continue
+                        frame = frame.inner
+                        frame.production = p
+                        frame.start = self.top - left
+                        if compiled:
+                            base += shape.count
+                            shape = p.type.shape
                         else:
-                            out[p.key] = child
-                        if depth >= USUAL_DEPTH:
-                            self.deeper(left, p.key)
-                        outs[depth] = out
-                        opened[depth] = p
-                        depth += 1
-                        self.depth = depth
-                        out = child
+                            child = {}
+                            if p.many:
+                                self.append(p, child)
+                            else:
+                                out[p.key] = child
+                            frame.out = out = child
+                            self.frame = frame
                         state = p.start
                         if state is None:
                             state = p.start = p.type.first()
                         continue
+                    if op == EE:
+                        if compiled:
+                            child = shape.finish(values, base)
+                        else:
+                            child = out
+                            frame.out = None
+                        p = frame.production
+                        if frame.outer is None:
+                            self.pos = self.top - left
+                            return child
+                        if frame.start != NESTED and p.type.wordless and self.notes is None:
+                            self.remember(p, frame.start, self.top - left, child)
+                        frame = frame.outer
+                        if compiled:
+                            shape = frame.shape
+                            base = frame.base
+                            if p.many:
+                                self.frame = frame
+                                state = self.append(p, child)
+                                shape = frame.shape
+                            else:
+                                if base + shape.count == room:
+                                    room = self.more_values()
+                                keep(values, base + shape.count, child)
+                                shape = shape.next if shape.via is p else shape.follow(p)
+                                state = p.next
+                        else:
+                            self.frame = frame
+                            out = frame.out
+                            state = p.full if p.limit and len(out[p.key]) == p.limit else p.next
+                        continue
+                    if compiled:
+                        self.here(frame, shape, base)
                     self.pos = self.top - left
-                    value = self.other(op, p, opened[depth - 1].slot, out)
+                    state = self.other(op, p, frame.production.slot)
                     left = self.top - self.pos
                     acc = self.acc
-                    if p.many:
-                        state = self.append(out, p, value, left)
-                    else:
-                        out[p.key] = value
-                        state = p.next
+                    if compiled:
+                        shape = frame.shape
+                        room = len(values)
                     continue
 
             # Something unusual: the same place again, step by step.
+            if compiled:
+                self.here(frame, shape, base)
             self.pos = self.top - begin
             self.top = 0
-            state = self.careful(state, out)
+            state = self.careful(state)
             left = self.top - self.pos
             acc = self.acc
+            if compiled:
+                shape = frame.shape
+                room = len(values)
 
-    def careful(self, state: State, out: dict[str, Any]) -> State:
+    def here(self, frame: Frame, shape: Shape, base: int) -> None:
+        """Where `element` is, for what it calls (compiled build)."""
+        frame.shape = shape
+        frame.base = base
+        self.frame = frame
+
+    def careful(self, state: State) -> State:
         """One event code, and the element of simple type that it may start, step by step; the state that follows."""
         self.key = ""
         code = self.bits(state.width)
         if code >= state.count:
-            self.escape(state, code, out)
+            self.escape(state, code)
             return CLOSED
         p = state.productions[code]
-        value = self.simple(p)
-        if p.many:
-            return self.append(out, p, value, self.top - self.pos)
-        out[p.key] = value
-        return p.next
+        return self.put(p, self.simple(p))
 
-    def other(self, op: int, p: Production, slot: int, out: dict[str, Any]) -> Any:
-        """Values that are not read in one go. `slot` is the string partition of the enclosing element."""
+    def other(self, op: int, p: Production, slot: int) -> State:
+        """Values that are not read in one go; the state that follows. `slot` is the string partition of the enclosing
+        element."""
         self.key = p.key
         if op == SE_SIMPLE:
-            return self.simple(p)
+            return self.put(p, self.simple(p))
         if op == AT:
-            return self.read_value(p.value, p.slot)
+            return self.put(p, self.read_value(p.value, p.slot))
         if op == CH:
-            return self.read_value(p.value, slot)
+            return self.put(p, self.read_value(p.value, slot))
         if op == CH_UNTYPED:
-            return out.get(p.key, "") + self.string(slot)
+            before = self.found(p.key)
+            return self.put(p, ("" if before is None else before) + self.string(slot))
         self.key = ""
         self.fail(self.pos, "content that the schema leaves open (a wildcard) is not decoded")
 
-    def deeper(self, left: int, key: str) -> None:
-        """Room for one more open element than usual."""
-        if self.depth >= self.max_depth:
-            self.key = key
-            self.fail(self.top - left, f"more than {self.max_depth} elements deep")
-        if self.depth == len(self.opened):
-            self.outs.append(None)
-            self.opened.append(None)
+    def deeper(self, frame: Frame, p: Production, offset: int) -> None:
+        """Room for an element in that of `frame`, if there may be one."""
+        if frame.depth >= self.max_depth:
+            self.frame = frame
+            self.key = p.key
+            self.fail(offset, f"more than {self.max_depth} elements deep")
+        frame.inner = Frame(frame)
 
-    def append(self, out: dict[str, Any], p: Production, value: Any, left: int) -> State:
-        """Adds an entry to a list; the entries of a message are bounded. The state that follows."""
+    # -- elements that were read before ------------------------------------------------------------------------------
+
+    def word(self, pos: int, width: int) -> int:
+        """`width` bits (0 to WORD) at bit `pos`, all of which are there (compiled build)."""
+        if width == 0:
+            return 0
+        start = pos >> 3
+        if start + 8 <= self.end >> 3:
+            word = load(self.buffer, start)
+        else:
+            word = 0
+            for i in range(start, start + 8):
+                word = (word << 8) | (self.buffer[i] if i < self.end >> 3 else 0)
+        return (word << (pos & 7)) >> (64 - width)
+
+    def same(self, memo: Memo, pos: int) -> bool:
+        """Whether the bits at `pos` are those of `memo` (compiled build)."""
+        if pos + memo.size > self.end or self.word(pos, memo.head) != memo.first:
+            return False
+        return memo.size == memo.head or self.word(pos + WORD, memo.size - WORD) == memo.second
+
+    def remember(self, p: Production, start: int, end: int, content: dict[str, Any]) -> None:
+        """Keeps the content of the small element that `p` read, and its bits, for the next time."""
+        size = end - start
+        if size > 2 * WORD:
+            return
+        if cython.compiled:
+            head = min(size, WORD)
+            p.memo = Memo(size, head, self.word(start, head), self.word(start + head, size - head), content.copy())
+        else:
+            after = (end + 7) >> 3
+            mask = (1 << size) - 1
+            bits = int.from_bytes(self.data[start >> 3 : after], "big") >> (8 * after - end) & mask
+            p.memo = Memo(size, mask, bits, 0, content.copy())
+
+    # -- the innermost open element --------------------------------------------------------------------------------
+
+    def more_values(self) -> int:
+        """Makes room for twice as many values; for how many there is room then."""
+        self.values.extend([None] * len(self.values))
+        return len(self.values)
+
+    def found(self, key: str) -> Any:
+        """What there is under `key` so far, or None."""
+        frame = self.frame
+        if cython.compiled:
+            keys = frame.shape.keys
+            return self.values[frame.base + keys.index(key)] if key in keys else None
+        return frame.out.get(key)
+
+    def store(self, p: Production, value: Any) -> None:
+        """Stores a value under a key that is new (compiled build)."""
+        frame = self.frame
+        place = frame.base + frame.shape.count
+        if place == len(self.values):
+            self.more_values()
+        keep(self.values, place, value)
+        frame.shape = frame.shape.follow(p)
+
+    def put(self, p: Production, value: Any) -> State:
+        """Stores what `p` read; the state that follows."""
+        if p.many:
+            self.entry(p, self.pos)
+            return self.append(p, value)
+        frame = self.frame
+        if cython.compiled:
+            keys = frame.shape.keys
+            if frame.shape.via is not p and p.key in keys:  # text in pieces, an attribute in the relaxed grammar
+                keep(self.values, frame.base + keys.index(p.key), value)
+            else:
+                self.store(p, value)
+        else:
+            frame.out[p.key] = value
+        return p.next
+
+    def entry(self, p: Production, offset: int) -> None:
+        """Counts an entry of a list; the entries of a message are bounded."""
         self.entries += 1
         if self.entries > self.max_entries:
             self.key = p.key
-            self.fail(self.top - left, f"more than {self.max_entries} repeated elements")
-        entries = out.get(p.key)
+            self.fail(offset, f"more than {self.max_entries} repeated elements")
+
+    def append(self, p: Production, value: Any) -> State:
+        """Adds an entry to a list; the state that follows."""
+        self.frame.start = NESTED
+        entries = self.found(p.key)
         if entries is None:
-            out[p.key] = [value]
-            return p.next
-        entries.append(value)
+            entries = [value]
+            if cython.compiled:
+                self.store(p, entries)
+            else:
+                self.frame.out[p.key] = entries
+        else:
+            entries.append(value)
         return p.full if len(entries) == p.limit else p.next
+
+    def partial(self, frame: Frame) -> dict[str, Any]:
+        """The root with all that was read of it, when reading failed in `frame`."""
+        if not cython.compiled:
+            out: dict[str, Any] = self.outermost.out
+            inner: Frame | None = frame
+            while inner is not None:
+                inner.out = None
+                inner = inner.outer
+            return out
+        content = frame.shape.part(self.values, frame.base)
+        while frame.outer is not None:
+            p = frame.production
+            frame = frame.outer
+            outer = frame.shape.part(self.values, frame.base)
+            if p.many:
+                outer.setdefault(p.key, []).append(content)
+            else:
+                outer[p.key] = content
+            content = outer
+        return content
 
 
 def small_numbers(signed: int) -> tuple[Any, ...]:
@@ -745,15 +1094,18 @@ def load(buffer: bytes, i: int) -> int:
 class Grammar:
     """The roots of one schema set. Productions are in event-code order; SE(*) follows them (and ED in fragments)."""
 
-    __slots__ = ("documents", "fragments", "schema", "width", "wrapped")
+    __slots__ = ("documents", "fragments", "schema", "spare", "width", "wrapper")
 
     def __init__(self, schema: str, wrapped: bool, documents: list[Production], fragments: list[Production]) -> None:
         self.schema = schema
-        self.wrapped = wrapped
         self.documents = documents
         self.fragments = fragments
         self.width = len(documents).bit_length()
+        self.spare: list[Reader] = []  # those that are not in use
+        self.wrapper: Production | None = None
         for p in documents:
+            if wrapped and p.key == "V2G_Message":
+                self.wrapper = p
             # A root is never repeated: here `many` tells the messages from the other global elements.
             p.many = not wrapped and p.key.endswith(("Req", "Res"))
 
@@ -761,40 +1113,61 @@ class Grammar:
         """One EXI document."""
         if not data or data[0] != 0x80:
             refuse(data)
-        reader = Reader(data, 8, max_depth, max_entries)
-        code = reader.bits(self.width)
-        if code >= len(self.documents):
-            reader.fail(8, f"root event code {code}: the schema has {len(self.documents)} root elements")
-        p = self.documents[code]
-        content = reader.root(p)
-        message = p.key
-        if message == "V2G_Message" and self.wrapped:
-            message = None
-            for message in content["V2G_Message"].get("Body", ()):
-                break
-        elif not p.many:
-            reader.note(f"root element {message} is not a message")
-        trailing = (reader.end - reader.pos) >> 3
-        if trailing:
-            reader.note(f"{trailing} bytes after the end of the document")
-        notes = () if reader.notes is None else tuple(reader.notes)
+        reader = self.reader()
+        try:
+            reader.open(data, 8, max_depth, max_entries)
+            code = reader.bits(self.width)
+            if code >= len(self.documents):
+                reader.fail(8, f"root event code {code}: the schema has {len(self.documents)} root elements")
+            p = self.documents[code]
+            content = reader.root(p)
+            message = p.key
+            if p is self.wrapper:
+                message = None
+                body = content[p.key]
+                body = body.get("Body")
+                if body is not None:
+                    for message in body:
+                        break
+            elif not p.many:
+                reader.note(f"root element {message} is not a message")
+            trailing = (reader.end - reader.pos) >> 3
+            if trailing:
+                reader.note(f"{trailing} bytes after the end of the document")
+            notes = () if reader.notes is None else tuple(reader.notes)
+        finally:
+            reader.close()
+            self.spare.append(reader)
         return Decoded(self.schema, content, message, notes, trailing)
 
     def decode_fragment(self, data: bytes, max_depth: int, max_entries: int) -> dict[str, Any]:
         """One EXI fragment of one element."""
         if not data or data[0] != 0x80:
             refuse(data)
-        reader = Reader(data, 8, max_depth, max_entries)
         count = len(self.fragments)
         width = (count + 1).bit_length()
-        code = reader.bits(width)
-        if code >= count:
-            reader.fail(8, f"fragment event code {code}: the schema has {count} elements")
-        content = reader.root(self.fragments[code])
-        start = reader.pos
-        if reader.bits(width) != count + 1:
-            raise DecodeError("exi", start, "more than one element in the fragment", partial=content)
+        reader = self.reader()
+        try:
+            reader.open(data, 8, max_depth, max_entries)
+            code = reader.bits(width)
+            if code >= count:
+                reader.fail(8, f"fragment event code {code}: the schema has {count} elements")
+            content = reader.root(self.fragments[code])
+            start = reader.pos
+            if reader.bits(width) != count + 1:
+                raise DecodeError("exi", start, "more than one element in the fragment", partial=content)
+        finally:
+            reader.close()
+            self.spare.append(reader)
         return content
+
+    def reader(self) -> Reader:
+        """One that is not in use; each thread takes its own."""
+        try:
+            return self.spare.pop()
+        except IndexError:
+            self.spare += [Reader(), Reader(), Reader()]  # a list of one would give its memory back and ask for it again
+            return Reader()
 
 
 def refuse(data: bytes) -> None:

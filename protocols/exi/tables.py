@@ -54,6 +54,7 @@ class Table:
     def __init__(self, raw: Raw, engine: Any) -> None:
         self.raw = raw
         self.engine = engine
+        self.shapes = engine.Shapes()
         self._types = [self._type(entry) for entry in raw.types]
         documents = [self._element(element, self._types[kind]) for element, kind in raw.roots]
         fragments = [self._element(element, self._types[kind]) for element, kind in enumerate(raw.fragment)]
@@ -81,12 +82,12 @@ class Table:
         return engine.Production(op, self.raw.elements[element][0], element, kind, kind.value)
 
     def link(self, raw: list[list[Any]]) -> Any:
-        """The states of one element type from their raw form: the first state."""
+        """The states of one element type from their raw form: the first, and all."""
         engine = self.engine
         states = [engine.State(entry[0]) for entry in raw]
         for state, entry in zip(states, raw, strict=True):
             state.fill([self._production(p, states) for p in entry[1:]])
-        return states[0]
+        return states[0], states
 
     def _production(self, raw: list[int], states: list[Any]) -> Any:
         engine = self.engine

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from exi_bare import bare
 from exi_contents import Maker, messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ PLACES = [(schema, name) for schema in exi.SCHEMAS for name in messages(schema)]
 
 @cache
 def grammars(schema: str) -> list[Any]:
-    return [tables.load(schema, engine) for engine in (build.plain, build.compiled) if engine is not None]
+    return [tables.load(schema, engine) for engine in (bare(), build.plain, build.compiled) if engine is not None]
 
 
 def outcome(grammar: Any, data: bytes) -> tuple[Any, ...]:
