@@ -13,17 +13,21 @@ EXI_HEADER = 0x80
 
 @register
 class DecodeFailed(Check):
-    """Only where the schema is known from the handshake; a guess may be wrong. Response codes outside their enumeration end here, too."""
+    """Only where the schema is known from the handshake; a guess may be wrong. Response codes outside their enumeration end here, too.
+
+    A message that only decodes by the tables of a codec that deviates from the schema is told as information: it was understood here, and
+    will be by a peer with that codec.
+    """
 
     meta = Meta(
         id="exi-decode-error",
-        title="Message cannot be decoded",
+        title="Message cannot be decoded by its schema",
         severity="warning",
         class_="normative",
         effect="stops-charging",
         side="unknown",
         certainty="likely",
-        trigger="an EXI payload that the negotiated schema cannot decode; information where the schema is a guess",
+        trigger="an EXI payload that the negotiated schema cannot decode; information where the schema is a guess or a known codec's own tables fit",
         cause="An encoder with another schema version, or bytes damaged on the way or by the recording.",
         fix="Keep the raw bytes (they are in the archive); show them to the sender's maker with the position named here.",
         refs=("ISO 15118-2 7.9",),
@@ -37,6 +41,15 @@ class DecodeFailed(Check):
     def message(self, ev: V2gMessage) -> None:
         self.arm()
         error = ev.error
+        if ev.variant:
+            self.fire(
+                ev, f"{ev.message} from the {ev.side} follows the tables of {ev.variant}, which are not what the schema gives; a codec that keeps to the schema "
+                "cannot read it.",
+                key=f"{ev.variant} {ev.message}", side=ev.side if ev.side in ("EVCC", "SECC") else None, severity="info", effect="unknown",
+                values={"schema": Value(ev.schema), "codec": Value(ev.variant)}, cause=f"The sender's codec is {ev.variant} (EVerest and what is built on it).",
+                fix=f"Use the same codec on both sides, or a {ev.variant} whose tables for this message are those of the schema.",
+            )  # fmt: skip
+            return
         if ev.message is not None or error is None or error.get("layer") != "exi":
             self.evaluated()
             return

@@ -63,6 +63,8 @@ def _payload(args: argparse.Namespace) -> int:
     try:
         decoded = exi.decode_message(schema, data)
         line.update(message=decoded.message, content=decoded.content)
+        if decoded.variant:
+            line["variant"] = decoded.variant
         if decoded.notes:
             line["notes"] = list(decoded.notes)
     except DecodeError as wrong:

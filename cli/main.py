@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from plugtap import __version__
 
+if os.environ.get("PLUGTAP_PURE") == "1":  # plain Python, even where the EXI codec is compiled
+    sys.modules["plugtap.protocols.exi._engine_c"] = None  # type: ignore[assignment]
+
 # name -> (module, one line for `plugtap --help`). A module has `add_arguments(parser)` and `run(args) -> exit code`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "analyze": ("plugtap.cli.analyze", "say what happened in capture files: sessions, findings, verdicts"),

@@ -186,6 +186,7 @@ class V2gMessage(Event, frozen=True, kw_only=True):
     guessed: bool = False  # the schema is a guess: no supportedAppProtocol seen
     error: dict[str, Any] | None = None  # layer, offset, path, reason
     notes: tuple[str, ...] = ()  # trailing bytes, facet violations …
+    variant: str = ""  # the codec whose own grammar was needed, because the schema's did not fit
     first_frame: int = 0  # the packet that carried the message's first byte
     first_t: int = 0
 

@@ -83,12 +83,13 @@ class V2gDecoder:
         content: dict[str, Any] | None = None
         error: dict[str, Any] | None = None
         notes: tuple[str, ...] = ()
+        variant = ""
         if schema is None:
             error = {"layer": "v2gtp", "offset": 0, "path": "", "reason": f"no schema known for payload type 0x{raw.payload_type:04x}"}
         else:
             try:
                 schema, decoded = self._decode(schema, raw.payload)
-                message, content, notes = decoded.message, decoded.content, decoded.notes
+                message, content, notes, variant = decoded.message, decoded.content, decoded.notes, decoded.variant
                 if message is None:
                     error = {"layer": "exi", "offset": 0, "path": "", "reason": "the document holds no message"}
             except DecodeError as wrong:
@@ -103,7 +104,7 @@ class V2gDecoder:
                 t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
                 side=self._side(stream, raw, message), payload_type=raw.payload_type, schema=schema, message=message, content=content,
                 exi=raw.payload, tls=stream.tls, guessed=guessed, error=error, notes=notes, first_frame=raw.first_frame, first_t=raw.first_t,
-                body=body, header=header,
+                body=body, header=header, variant=variant,
             )
         ]  # fmt: skip
 

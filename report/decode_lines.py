@@ -48,6 +48,8 @@ def _v2g(head: dict[str, Any], event: V2gMessage) -> dict[str, Any]:
         "payload_type": f"0x{event.payload_type:04x}", "schema": event.schema, "message": event.message, "content": event.content,
         "guessed": event.guessed,
     }  # fmt: skip
+    if event.variant:
+        line["variant"] = event.variant
     if event.notes:
         line["notes"] = list(event.notes)
     if event.error is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+if os.environ.get("PLUGTAP_PURE") == "1":  # the whole suite on the plain build, as the command does it (cli/main.py)
+    sys.modules["plugtap.protocols.exi._engine_c"] = None  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

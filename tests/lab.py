@@ -162,7 +162,7 @@ class Lab:
             return "sap"
         if self.protocol != "iso20":
             return self.protocol
-        return {"DC_": "iso20dc", "AC_": "iso20ac"}.get(message[:3], "iso20cm")
+        return {"DC_": "iso20dc", "AC_": "iso20ac", "ACD": "iso20acdp", "WPT": "iso20wpt"}.get(message[:3], "iso20cm")
 
     def _exchange(self, message: str, request: Tree, response: Tree, gap: float = 0.02) -> None:
         self.steps.append(self.message(f"{message}Req", request, gap=gap))

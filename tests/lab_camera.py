@@ -32,7 +32,7 @@ from plugtap.protocols.items import CpRecord, Frame, Item, Tick
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND  # of every conversation
-PAYLOAD_TYPE = {"iso20cm": 0x8002, "iso20ac": 0x8003, "iso20dc": 0x8004}
+PAYLOAD_TYPE = {"iso20cm": 0x8002, "iso20ac": 0x8003, "iso20dc": 0x8004, "iso20acdp": 0x8005, "iso20wpt": 0x8006}
 # Control pilot plateaus, mV: high, low, duty 0.01 %, frequency 0.1 Hz.
 PILOT: dict[str, tuple[int, int, int, int]] = {
     "A1": (12000, 12000, 10000, 0),

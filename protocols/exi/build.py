@@ -27,7 +27,7 @@ def _twin() -> tuple[ModuleType | None, str]:
     try:
         twin = import_module("plugtap.protocols.exi._engine_c")
     except ImportError:
-        return None, "the compiled engine was not built"
+        return None, "there is no compiled engine"
     if getattr(twin, "SOURCE", "") != source_digest():
         return None, "the compiled engine belongs to other source: build it again"
     return twin, ""

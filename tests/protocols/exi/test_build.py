@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import types
@@ -36,7 +37,13 @@ def test_twin_of_other_source_is_not_used(monkeypatch: pytest.MonkeyPatch, diges
 
 def test_without_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plugtap.protocols.exi._engine_c", None)
-    assert build._twin() == (None, "the compiled engine was not built")
+    assert build._twin() == (None, "there is no compiled engine")
+
+
+def test_command_runs_plain_when_told_to() -> None:
+    command = [sys.executable, "-m", "plugtap", "--version"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PLUGTAP_PURE": "1"}).stdout
+    assert said.endswith("(EXI codec: plain)\n")
 
 
 def test_plain_needs_no_cython() -> None:
