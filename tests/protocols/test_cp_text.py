@@ -149,7 +149,7 @@ def test_any_bytes_in_any_pieces(data: bytes, size: int) -> None:
     assert whole.feed(b"\n-12 9\n")[-1:] == [TextReading(hi_mv=9000, lo_mv=-12_000)]
 
 
-@given(st.sampled_from([line for line, _ in LINES]), st.integers(0, 200), st.characters())
+@given(st.sampled_from([line for line, _ in LINES]), st.integers(0, 200), st.characters(codec="utf-8"))
 def test_damaged_lines(line: str, at: int, character: str) -> None:
     at %= len(line)
     found = CpTextParser().feed((line[:at] + character + line[at + 1 :]).encode() + b"\n")
