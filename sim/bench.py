@@ -40,6 +40,7 @@ class Post:
         self.tap = LineTap(world, settings, self.emit)
         self._items: list[Item] = []
         self._number = 0
+        self._told = 0  # items there were at the last tick
 
     def emit(self, item: Frame | CpRecord | TapEvent) -> None:
         """Number an item and keep it."""
@@ -51,9 +52,15 @@ class Post:
         if self.tap.settings.pilot and self.tap.listening():
             self.emit(record)
 
+    def tick(self, t: int) -> None:
+        """Say that it listened and heard nothing since the last item or tick, as the daemon does once a second."""
+        if self.tap.listening() and len(self._items) == self._told:
+            self._items.append(Tick(t))
+        self._told = len(self._items)
+
     def take(self) -> list[Item]:
         """What it gave since it was asked last."""
-        items, self._items = self._items, []
+        items, self._items, self._told = self._items, [], 0
         return items
 
 
@@ -105,6 +112,8 @@ class Bench:
         end = min(self.end, self.settings.start + seconds(cut)) if cut else self.end
         while self.world.now < end:
             self.world.advance(min(end, self.world.now + SECOND))
+            for post in self.posts:
+                post.tick(self.world.now)
             if self.over():
                 self.world.advance(min(end, self.world.now + seconds(self.settings.tail)))
                 break

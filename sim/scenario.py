@@ -44,15 +44,21 @@ class ScenarioError(Exception):
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What plugtap should say. `checks` must fire in the session (or the capture), `never` must not; empty texts: not asked."""
+    """What plugtap should say. `checks` must fire in the session (or the capture), `never` must not; empty texts: not asked.
+
+    No error may be found beyond `checks` and `verdict`; `also` names the consequences that are errors of their own right. `taps` names the
+    taps of the matrix that can see the fault, where the rule in sim/matrix.py does not know.
+    """
 
     outcome: str = ""  # of the last session
     outcomes: tuple[str, ...] = ()  # of all own sessions in order
     side: str = ""
     verdict: str = ""  # the check the verdict should name
     checks: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()  # in a healthy scenario: checks that may fire above info all the same
+    taps: tuple[str, ...] = ()
     sessions: int = -1  # how many own sessions; -1: not asked
     protocol: str = ""
 
