@@ -232,12 +232,11 @@ def _segment(context: _Context, segment: Segment) -> None:
     damaged = segment.checksum == ipv6.CHECKSUM_BAD and abs(me.bytes.position(segment.seq) - me.bytes.end) > FAR
     if segment.payload and not damaged and not _is_keepalive(context, segment):
         _data(context, segment)
-    if flags & FIN and not damaged:
-        _fin(context, segment)
+    fin = bool(flags & FIN) and not damaged and _fin(context, segment)
     moved_on = me.ack not in (-1, segment.ack)
     me.window, me.ack = segment.window, segment.ack
     _settle(_swapped(context))  # first what the acknowledgement gave up, then this end's own holes
-    _settle(context, moved_on)
+    _settle(context, moved_on, fin=segment.seq if fin else None)
     if me.bytes.ended and other.bytes.ended and not context.connection.closed:
         context.connection.closed = True
         context.event("closed")
@@ -314,14 +313,15 @@ def _data(context: _Context, segment: Segment) -> None:
             context.out.append(Upward(context.connection, context.from_a, piece))
 
 
-def _fin(context: _Context, segment: Segment) -> None:
+def _fin(context: _Context, segment: Segment) -> bool:
+    """Where this direction ends; False for a repeated FIN. The event itself follows the gap that the FIN reveals (`_settle`)."""
     direction = context.me.bytes
     position = direction.position(segment.seq) + segment.length
     if direction.fin is not None:
         context.event("retransmission", 0, segment.seq)
-        return
+        return False
     direction.fin = max(position, direction.next)
-    context.event("fin", seq=segment.seq)
+    return True
 
 
 def _reset(context: _Context) -> None:
@@ -332,7 +332,7 @@ def _reset(context: _Context) -> None:
         context.event("closed")
 
 
-def _settle(context: _Context, moved_on: bool = False) -> None:
+def _settle(context: _Context, moved_on: bool = False, fin: int | None = None) -> None:
     """Give up what will not come in this direction, and end it when its FIN is reached.
 
     When only one end is heard, no acknowledgement will ever be seen. But V2G is request and response in turn (ISO
@@ -342,6 +342,8 @@ def _settle(context: _Context, moved_on: bool = False) -> None:
     one_sided = context.other.bytes.segments == 0
     force = one_sided and (moved_on or direction.fin is not None)
     _upward(context, direction.settle(context.t, context.frame, force=force))
+    if fin is not None:
+        context.event("fin", seq=fin)
     if direction.complete():
         _finish(context, "FIN")
 

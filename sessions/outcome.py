@@ -62,10 +62,10 @@ def _proven_failure(s: Session) -> bool:
 
 
 def _stop_agreed(s: Session) -> bool:
-    # PowerDelivery(Stop) was accepted and SessionStop asked: only its answer is missing, and a missing SessionStopRes alone is no failure.
+    # PowerDelivery(Stop) was accepted and SessionStop asked, or missed by the tap: a missing SessionStopRes alone is no failure.
     stop, last = s.delivery_stopped, s.last_response
     accepted = stop is not None and last is not None and last.t >= stop.t
-    return accepted and s.session_stop_req is not None
+    return accepted and (s.session_stop_req is not None or s.gap_since(s.said_last))
 
 
 def _evse_closed_its_stop(s: Session) -> bool:
