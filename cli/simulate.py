@@ -143,7 +143,7 @@ async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
     plan = [(f"bay-{number + 1}", chosen[number % len(chosen)]) for number in range(count)]
     # A cable's frames are stamped when they are heard, so only real time makes sense there.
     cable = not args.pipes and args.speed == 1.0 and count <= MANY
-    bays, why = stage.make_bays(folder, plan, cable=cable, terminals=not args.pipes and count <= MANY)
+    bays, why = stage.make_bays(folder, plan, cable=cable, terminals=not args.pipes and count <= MANY, real_time=args.speed == 1.0)
     codec = Codec(8192)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

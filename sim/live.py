@@ -17,6 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
+from plugtap import __version__
+from plugtap.protocols.archive import ArchiveEncoder, ArchiveHeader
 from plugtap.protocols.items import LINKTYPE_ETHERNET, CpRecord, Frame
 from plugtap.protocols.pcapng_writer import PcapngWriter
 from plugtap.sim.adc import Adc
@@ -155,6 +159,42 @@ class CapturePipe:
         self._pipe.close()
 
 
+class SessionPipe:
+    """Frames and pilot records of one clock in a FIFO, as an archive: what a plugtap elsewhere would send.
+
+    For other speeds than real time: an ADC whose clock runs at eight times the speed is none, so the pilot goes with the frames."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
+        self._number = 0
+        self._encoder = self._new()
+        self._pipe = _PipeWriter(path, self._header)
+
+    def _new(self) -> ArchiveEncoder:
+        return ArchiveEncoder(ArchiveHeader(site="bench", tap=self._name[:32], run="live", plugtap=__version__))
+
+    def _header(self) -> bytes:
+        self._encoder, self._number = self._new(), 0
+        return self._encoder.start()
+
+    def frame(self, frame: Frame) -> None:
+        """Write one frame."""
+        self._item(frame)
+
+    def record(self, record: CpRecord) -> None:
+        """Write one record of the pilot."""
+        self._item(record)
+
+    def _item(self, item: Frame | CpRecord) -> None:
+        if self._pipe.ready():  # a new reader gets a new section, and the item belongs to it
+            self._number += 1
+            self._pipe.write(self._encoder.encode(msgspec.structs.replace(item, number=self._number))[1])
+
+    def close(self) -> None:
+        """Close and remove the FIFO."""
+        self._pipe.close()
+
+
 class PilotPort:
     """The pilot ADC on a pseudo terminal: `device` is what the daemon opens as a serial port."""
 
@@ -198,7 +238,7 @@ class PilotPipe:
         self._pipe.close()
 
 
-PilotSink = PilotPort | PilotPipe
+PilotSink = PilotPort | PilotPipe | SessionPipe
 
 
 class Lane:
@@ -212,13 +252,14 @@ class Lane:
         self._bench: Bench | None = None
         self._began = 0  # monotonic ns at which the bench's start stands
         self._end = 0  # in the bench's time
+        self._reached = 0  # … that has been played: at more than real time it is ahead of the clock, and doesn't go back
         self.rounds = 0
         self.items = 0
         self.late = 0  # ns: how far behind the clock an event was delivered at worst
 
     def begin(self, now: int) -> bool:
         """Start the next round; False when there is none."""
-        self._bench = self._make(self.rounds, time.time_ns())
+        self._bench = self._make(self.rounds, max(time.time_ns(), self._reached + SECOND))
         if self._bench is None:
             return False
         self.rounds += 1
@@ -249,6 +290,7 @@ class Lane:
             self._end = min(self._end, moment + round(bench.settings.tail * SECOND)) if self._end == bench.end else self._end
         if moment >= self._end:
             self._bench = None
+            self._reached = max(moment, bench.world.now)
             return now + QUANTUM
         following = bench.world.next_time()
         wait = 100 * MS if following is None else round((following - moment) / self._speed)

@@ -24,7 +24,7 @@ import msgspec
 
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.bench import Bench
-from plugtap.sim.live import CapturePipe, FrameSink, Lane, LiveError, PilotPipe, PilotPort, PilotSink, Veth
+from plugtap.sim.live import CapturePipe, FrameSink, Lane, LiveError, PilotPipe, PilotPort, PilotSink, SessionPipe, Veth
 from plugtap.sim.scenario import Scenario
 from plugtap.sim.v2g import Codec
 
@@ -44,7 +44,7 @@ class Bay(msgspec.Struct):
     frames: FrameSink
     pilot: PilotSink
     capture: str  # TOML of [tap.NAME.capture]
-    pilot_toml: str
+    pilot_toml: str  # of [tap.NAME.pilot]; empty: the pilot comes with the frames
     how: str  # for people
 
 
@@ -57,12 +57,19 @@ def free_port() -> int:
 
 
 def make_bays(
-    folder: Path, plan: Sequence[tuple[str, str | Scenario]], *, cable: bool, terminals: bool = True
+    folder: Path, plan: Sequence[tuple[str, str | Scenario]], *, cable: bool, terminals: bool = True, real_time: bool = True
 ) -> tuple[list[Bay], str]:
-    """Virtual connectors, by veth and pty where the machine lets us, else by pipes. Also says why, if by pipes."""
+    """Virtual connectors, by veth and pty where the machine lets us, else by pipes. Also says why, if by pipes.
+
+    Without `real_time` the pilot goes with the frames through one pipe, in their time."""
     bays: list[Bay] = []
-    why = "" if cable else "no virtual cables, as asked for"
+    why = "" if cable or not real_time else "no virtual cables, as asked for"
     for number, (name, scenario) in enumerate(plan):
+        if not real_time:
+            path = folder / f"{name}.fifo"
+            both = SessionPipe(path, name)
+            bays.append(Bay(name, scenario, both, both, f'type = "pipe"\npath = "{path}"\nclock = "remote"', "", f"pipe {path.name}, pilot in it"))
+            continue
         veth: Veth | None = None
         if not why:
             try:
@@ -108,7 +115,7 @@ def settings_toml(folder: Path, bays: list[Bay], mqtt_port: int, metrics_port: i
     for bay in bays:
         parts.append(f'[tap.{bay.name}]\nvantage = "passive"\n')
         parts.append(f"[tap.{bay.name}.capture]\n{bay.capture}\n")
-        parts.append(f"[tap.{bay.name}.pilot]\n{bay.pilot_toml}\n")
+        parts.append(f"[tap.{bay.name}.pilot]\n{bay.pilot_toml}\n" if bay.pilot_toml else "")
     return "\n".join(part for part in parts if part)
 
 

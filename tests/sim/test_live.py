@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from plugtap.hw.pipe import pipe_source
 from plugtap.protocols.cpf1 import Cpf1Parser, Cycles
-from plugtap.protocols.items import Frame
+from plugtap.protocols.items import CpRecord, Frame
 from plugtap.sim import scenario as scenarios
 from plugtap.sim import stage
-from plugtap.sim.live import CapturePipe, Lane, LiveError, PilotPort, Veth, play
+from plugtap.sim.bench import Bench
+from plugtap.sim.live import CapturePipe, Lane, LiveError, PilotPort, SessionPipe, Veth, play
+from plugtap.sim.matrix import analyse
 
 QUICK = "base = 'din-dc'\n[ev]\nplug_delay = 1.0\nslac_delay = 0.1\n[evse]\nb_to_pwm = 0.1\n"
 
@@ -77,6 +80,36 @@ async def test_the_pilot_comes_out_of_the_terminal(tmp_path: Path) -> None:
     assert min(m.cycles[0].lo_mv for m in cycles) < -11_000, "PWM was seen"
 
 
+async def test_at_more_than_real_time_frames_and_pilot_share_a_clock_that_never_goes_back(tmp_path: Path) -> None:
+    pipe = SessionPipe(tmp_path / "both", "fast")
+    source = pipe_source(str(tmp_path / "both"), local_clock=False)
+    got: list[Frame | CpRecord] = []
+
+    async def read() -> None:
+        async for item in source:
+            if isinstance(item, Frame | CpRecord):
+                got.append(item)
+
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(0.1)
+    scenario = scenarios.load("din-dc")
+
+    def make(number: int, start: int) -> Bench | None:
+        return scenarios.bench(scenario, start=start) if number < 2 else None
+
+    await play([Lane(make, pipe, pipe, speed=40.0)])
+    await asyncio.sleep(0.1)
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    pipe.close()
+    for source_of in (Frame, CpRecord):
+        times = [item.t for item in got if isinstance(item, source_of)]
+        assert len(times) > 500 and times == sorted(times)
+    reports, findings = analyse([msgspec.structs.replace(item, number=number) for number, item in enumerate(got, 1)])
+    assert [report.outcome for report in reports] == ["completed", "completed"]
+    assert not [finding.check for finding in findings if finding.severity != "info"]
+
+
 def test_a_cable_where_permitted(tmp_path: Path) -> None:
     try:
         cable = Veth(77)
@@ -99,6 +132,17 @@ def test_bays_fall_back_to_pipes_and_say_so(tmp_path: Path) -> None:
         from plugtap.config.load import parse_settings
 
         assert set(parse_settings(text).tap) == {"one", "two"}
+    finally:
+        stage.close(bays)
+
+
+def test_at_other_speeds_the_pilot_has_no_source_of_its_own(tmp_path: Path) -> None:
+    bays, why = stage.make_bays(tmp_path, [("one", "din-dc")], cable=False, real_time=False)
+    try:
+        from plugtap.config.load import parse_settings
+
+        tap = parse_settings(stage.settings_toml(tmp_path, bays, 0, 0)).tap["one"]
+        assert not why and tap.capture.clock == "remote"
     finally:
         stage.close(bays)
 
