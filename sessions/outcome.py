@@ -22,9 +22,16 @@ def _one_sided(s: Session) -> bool:
     return len(heard) == 1 and not s.sees("host") and not s.messages and s.tls is None and not s.energy_moved
 
 
+def _answer_missed(s: Session) -> bool:
+    # An EV without an answer asks again within TT_match_response: one that asked once may have had it, unless the tap hears all its host does.
+    return s.reached == "slac" and s.slac.match_reqs == 1 and not s.sees("host") and s.ended is not None and s.ended.how != "new-slac"
+
+
 def _blind(s: Session) -> bool:
     # Silence is proof only where both sides were heard: of SLAC until the match, of the unicast dialogue after it. After the match the
     # EV's SDP request is multicast: a tap that heard both sides of SLAC would have heard it.
+    if s.ended is not None and _answer_missed(s):
+        return True
     if s.ended is not None and s.ended.how == "unplug":
         return _one_sided(s)
     if s.ended is None or s.sees("unicast-both") or s.sees("host"):
