@@ -118,7 +118,7 @@ class Bench:
                 self.world.advance(min(end, self.world.now + seconds(self.settings.tail)))
                 break
         heard = [post.take() for post in self.posts]
-        if not cut:
-            for items in heard:
+        for post, items in zip(self.posts, heard, strict=True):
+            if post.tap.listening() and not cut:
                 items.append(Tick(self.world.now))  # the tap listened to the end, and there was nothing more
         return heard

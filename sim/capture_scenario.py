@@ -6,7 +6,9 @@ the messages say (EVCCID, EVSEID, session id) is, so such a file is as private a
 
 from __future__ import annotations
 
+import itertools
 import json
+import statistics
 from typing import Any
 
 import msgspec
@@ -44,9 +46,9 @@ def scenario_text(items: list[Item], name: str) -> tuple[str, str]:
     exchanges = _exchanges(messages, [e for e in events if isinstance(e, Pilot)])
     protocol, energy = _kind(exchanges)
     assigned = next(m.header.get("SessionID", "") for m in messages if m.message == "SessionSetupRes")
-    ev: dict[str, Any] = {"protocols": [protocol], "energy": energy, "timeout": 5.0, **_slac(events), **_sdp(events)}
+    ev: dict[str, Any] = {"protocols": [protocol], "energy": energy, "timeout": 5.0, **_slac(events, messages[0].t), **_sdp(events)}
     evse: dict[str, Any] = {"energy": energy[:2], "session_id": assigned}
-    _ending(events, stream, ev, evse)
+    actions = _ending(events, messages, ev, evse)
     lines = [
         f"title = {json.dumps(f'From {name}')}",
         f'story = {json.dumps(f"{len(exchanges)} exchanges of {name}, as recorded.")}',
@@ -55,6 +57,10 @@ def scenario_text(items: list[Item], name: str) -> tuple[str, str]:
         "", "[ev]", *(f"{key} = {_toml(value)}" for key, value in ev.items()),
         "", "[evse]", *(f"{key} = {_toml(value)}" for key, value in evse.items()),
     ]  # fmt: skip
+    if not any(isinstance(e, Pilot) for e in events):
+        lines += ["", "[tap]", "pilot = false"]
+    if actions:
+        lines += ["", "[[do]]", *(f"{key} = {_toml(value)}" for key, value in actions.items())]
     for exchange in exchanges:
         lines += ["", "[[exchange]]"]
         default = Exchange(request="", schema="")
@@ -132,24 +138,27 @@ def _kind(exchanges: list[Exchange]) -> tuple[str, str]:
     return (f"iso20-{energy}" if schema.startswith("iso20") else schema), energy
 
 
-def _first(events: list[Event], name: str, after: int = 0) -> int | None:
-    return next((e.t for e in events if isinstance(e, Mme) and e.name == name and e.t >= after), None)
+def _first(run: list[Mme], name: str) -> int | None:
+    return next((e.t for e in run if e.name == name), None)
 
 
-def _slac(events: list[Event]) -> dict[str, float]:
-    """Times of the EV's steps in SLAC, where they were seen."""
-    request, answer = _first(events, "CM_SLAC_PARM.REQ"), _first(events, "CM_SLAC_PARM.CNF")
+def _slac(events: list[Event], until: int) -> dict[str, float]:
+    """Times of the EV's steps in the SLAC run that led to the dialogue, where they were seen. `until`: the dialogue's first message."""
+    run: list[Mme] = []
+    for event in events:
+        if isinstance(event, Mme) and event.t <= until:
+            run = [event] if event.name == "CM_SLAC_PARM.REQ" else [*run, event]
+    answer = _first(run, "CM_SLAC_PARM.CNF")
     found: dict[str, float] = {}
-    if request is None or answer is None:
+    if not run or run[0].name != "CM_SLAC_PARM.REQ" or answer is None:
         return found
-    start = _first(events, "CM_START_ATTEN_CHAR.IND", answer)
-    sounds = [e.t for e in events if isinstance(e, Mme) and e.name == "CM_MNBC_SOUND.IND" and e.t >= answer][:10]
-    if start is not None:
+    start = _first(run, "CM_START_ATTEN_CHAR.IND")
+    if start is not None and start >= answer:
         found["start_delay"] = (start - answer) / SECOND
+    sounds = [e.t for e in run if e.name == "CM_MNBC_SOUND.IND"]
     if len(sounds) > 1:
-        found["batch_interval"] = (sounds[-1] - sounds[0]) / (len(sounds) - 1) / SECOND
-    result = _first(events, "CM_ATTEN_CHAR.RSP", answer)
-    match = _first(events, "CM_SLAC_MATCH.REQ", answer)
+        found["batch_interval"] = statistics.median(after - before for before, after in itertools.pairwise(sounds)) / SECOND
+    result, match = _first(run, "CM_ATTEN_CHAR.RSP"), _first(run, "CM_SLAC_MATCH.REQ")
     if result is not None and match is not None and match >= result:
         found["match_delay"] = (match - result) / SECOND
     return found
@@ -162,13 +171,21 @@ def _sdp(events: list[Event]) -> dict[str, Any]:
     return {"sdp_security": request.security}
 
 
-def _ending(events: list[Event], stream: int, ev: dict[str, Any], evse: dict[str, Any]) -> None:
-    """Who ended the connection, and how."""
+def _ending(events: list[Event], messages: list[V2gMessage], ev: dict[str, Any], evse: dict[str, Any]) -> dict[str, Any]:
+    """Who ended the connection, and how. What no setting says is an action after the last message; empty if there is none."""
+    stream, last = messages[0].stream, messages[-1]
     end = next((e for e in events if isinstance(e, Tcp) and e.stream == stream and e.kind in ("fin", "rst")), None)
-    if end is None:
-        ev["stop_with"] = "silence"
-    elif end.from_a:
+    if end is not None and end.from_a:
         ev["stop_with"] = end.kind
-    else:
+        return {}
+    if end is not None:
         evse["close_with"] = end.kind
         ev["stop_with"] = "fin"
+        return {}
+    # Nobody closed it: the EV began again with SLAC, or the recording ends here.
+    again = next((e.t for e in events if isinstance(e, Mme) and e.name == "CM_SLAC_PARM.REQ" and e.t > last.t), None)
+    ev["stop_with"] = "open"
+    ev["unplug_after"] = 3600.0
+    until = again if again is not None else max(e.t for e in events)
+    after = {"after": str(last.message), "nth": str(sum(m.message == last.message for m in messages)), "delay": (until - last.t) / SECOND}
+    return {**after, "do": "ev-slac" if again is not None else "tap-stop"}

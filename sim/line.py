@@ -38,6 +38,9 @@ class Tap(Protocol):
     def hear(self, where: str, station: Station, frame: bytes, local: bool) -> None:
         """A frame passed; `local` marks messages between a host and its own modem."""
 
+    def stop(self) -> None:
+        """Listen no more."""
+
 
 class Station:
     """A host with its modem on the line. `side` is EVCC or SECC, `pair` numbers the EV/EVSE pair it belongs to."""

@@ -261,6 +261,7 @@ VERBS: dict[str, Any] = {
     "secc-stop": lambda pair, value: pair.evse.begin_stop(value or ""),
     "emergency": lambda pair, value: pair.evse.emergency(value or "EVSE_EmergencyShutdown"),
     "foreign": _foreign,
+    "tap-stop": lambda pair, value: [tap.stop() for tap in pair.line.taps],
     "mme-noise": lambda pair, value: pair.world.spawn(_noise(pair, int(value or 100)), "noise"),
     "ev-parm": lambda pair, value: pair.send_mme(
         pair.ev_station, wire.BROADCAST, mme.SLAC_PARM, mme.slac_parm_req(bytes.fromhex("5155455354494F4E"))

@@ -63,6 +63,10 @@ class LineTap:
         """Whether it records at this moment."""
         return self._from <= self.world.now <= self._to
 
+    def stop(self) -> None:
+        """Record nothing more: the capture is cut here."""
+        self._to = min(self._to, self.world.now)
+
     def hear(self, where: str, station: Station, frame: bytes, local: bool) -> None:
         """Called by the line for everything that passes one of the three places."""
         kind = self.settings.kind

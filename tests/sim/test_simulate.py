@@ -77,6 +77,34 @@ def test_times_of_a_real_capture_are_kept(captures: Path) -> None:
     assert 45 < float(reports[0].electrical["soc_end"]) < 55
 
 
+# Part of the file's name, and how its first session with a dialogue goes: outcome, how it ended, verdict's side and check.
+STORIES = {
+    "2024-02-14_SuC_endless*": ("failed", "new-slac", "SECC", "time-cablecheck"),
+    "2024-02-18_clara_efacec*": ("failed", "new-slac", "EVCC", "slac-in-matched"),
+    "spi_ioniq_alpiHYC150_Meitingen*": ("incomplete", "capture-end", "none", None),
+    "abb-normal-din.pcap": ("completed", "rst", "none", None),
+    "ampera_dc_din.dump": ("failed", "fin", "SECC", "time-cablecheck"),
+    "2024-04-20_ModelY_pyPLC_stop*": ("stopped", "session-stop", "SECC", "status-evse-notready"),
+}
+
+
+@pytest.mark.parametrize("pattern", STORIES)
+def test_a_scenario_made_of_a_capture_tells_the_same_story(pattern: str, captures: Path) -> None:
+    from plugtap.hw.files import read_items
+
+    path = next((captures / "files").rglob(pattern))
+    real = list(read_items(str(path)))
+    text, _ = scenario_text(real, path.name)
+    made = scenarios.bench(scenarios.parse(text, "real")).run()
+    told = []
+    for items in (real, made):
+        session = next(report for report in analyse(items)[0] if report.messages.get("SessionSetupRes"))
+        assert session.ended is not None
+        told.append((session.outcome, session.ended.how, session.verdict.side, session.verdict.check))
+    assert told[0] == told[1]
+    assert told[1] == STORIES[pattern]
+
+
 def test_a_capture_without_session_is_refused() -> None:
     with pytest.raises(ScenarioError, match="no session was set up"):
         scenario_text(scenarios.bench(scenarios.load("slac-charger-deaf")).run(), "x")
