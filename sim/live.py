@@ -255,6 +255,7 @@ class Lane:
         self._reached = 0  # … that has been played: at more than real time it is ahead of the clock, and doesn't go back
         self.rounds = 0
         self.items = 0
+        self.played = 0  # ns of the bench's time
         self.late = 0  # ns: how far behind the clock an event was delivered at worst
 
     def begin(self, now: int) -> bool:
@@ -279,7 +280,10 @@ class Lane:
         due = bench.world.next_time()
         if due is not None:
             self.late = max(self.late, round((moment - due) / self._speed))
-        for item in bench.advance(min(moment, self._end)):
+        before = bench.world.now
+        items = bench.advance(min(moment, self._end))
+        self.played += bench.world.now - before
+        for item in items:
             self.items += 1
             if isinstance(item, Frame):
                 if self._frames is not None:
