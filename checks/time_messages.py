@@ -6,7 +6,7 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import timeout_limits
-from plugtap.checks.v2g_common import LOOP_MESSAGES, is_request, limits, ns, protocol_of, seconds, stem, took
+from plugtap.checks.v2g_common import is_request, limits, ns, protocol_of, seconds, stem, took
 from plugtap.protocols.events import Tcp, V2gMessage
 from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
 
@@ -131,11 +131,11 @@ class PerformanceMissed(Check):
         class_="performance",
         effect="none",
         side="SECC",
-        trigger="response time above the SECC performance time of timeouts.tsv and within the message time-out",
+        trigger="response time above the SECC performance time of timeouts.tsv and within the message time-out; CurrentDemand has its own check",
         cause="The EVSE's controller is slow here, often because it waits for a backend or a power unit.",
         fix="Nothing by itself: the EV waits longer. Worth a look when the time grows from session to session.",
         refs=TABLES,
-        limits=timeout_limits("performance", ("sap", "din", "iso2", "iso20")),
+        limits={k: v for k, v in timeout_limits("performance", ("sap", "din", "iso2", "iso20")).items() if not k.endswith(".CurrentDemand")},
         uec="V2GPerformanceTime",
         example="ChargeParameterDiscoveryRes 1.6 s after its request.",
     )
@@ -143,7 +143,7 @@ class PerformanceMissed(Check):
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
         name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
-        if name not in self.meta.limits or ev.name in LOOP_MESSAGES:
+        if name not in self.meta.limits:
             return
         self.arm()
         limit = self.limit(name)
