@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from lab import SECOND, Lab
+from namespace import run_script
 from lab_good import TARGET, volt
 from v2g_scenes import ends
 
@@ -254,3 +255,23 @@ def test_real_captures_shuffled_into_one(captures: pathlib.Path, one: str, other
     apart = [facts(analyse(stream, sources=("plc",))) for stream in streams]
     assert facts(analyse(shuffled(*streams), sources=("plc",))) == apart[0] | apart[1]
 
+
+
+# --- live -----------------------------------------------------------------------------------------------------------
+
+
+def test_live_through_a_cable_as_from_a_file() -> None:
+    """Two conversations at once over a veth pair, in real time: what is said while it happens is what the recording says, ids and all, and it
+    is what the same conversations say in the laboratory."""
+    seen = run_script(pathlib.Path(__file__).with_name("live_script.py"), timeout=120.0)
+    assert seen["captured"] == seen["sent"]
+    assert seen["live"] == seen["again"]
+    told = {s["protocol"]: (s["outcome"], s["verdict"]["check"], s["verdict"]["side"]) for s in seen["live"]}
+    scenes = (
+        Lab.good("din-dc", pilot=False).stop_after("CableCheckReq", 1),
+        Lab.good("iso2-dc", pilot=False).pair(7).stop_after("CableCheckRes", 1).close("rst", "EVCC"),
+    )
+    for lab in scenes:
+        there = lab.run(AnalysisSettings(site="lab", tap="live", vantage="host"), tail=6.0).session
+        assert told[there.protocol] == (there.outcome, there.verdict.check, there.verdict.side)
+    assert told["din"] == ("failed", "time-msg-timeout", "SECC")
