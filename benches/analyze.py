@@ -20,6 +20,7 @@ from pathlib import Path
 
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.catalogue import load
+from plugtap.cli.main import collect_seldom
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import find_captures, read_items
 from plugtap.protocols.events import V2gMessage
@@ -101,7 +102,8 @@ def run(layer: str, path: Path) -> tuple[float, int]:
 
 
 def child(layer: str, path: Path) -> None:
-    """In a process of its own: once to warm up, once measured."""
+    """In a process of its own, set up as the command is: once to warm up, once measured."""
+    collect_seldom()
     run(layer, path)
     seconds, messages = run(layer, path)
     print(json.dumps([seconds, messages]))

@@ -26,7 +26,7 @@ class _Stall(_Pause):
         raise NotImplementedError
 
     def waits(self, response: V2gMessage) -> None:
-        if failed(response_code(response)) or not self.mine(response) or self.session.delivery in STOPPED:
+        if not self.mine(response) or failed(response_code(response)) or self.session.delivery in STOPPED:
             self.last = None
             return
         self.arm()

@@ -18,8 +18,10 @@ class _Pause(Check):
 
     @on(V2gMessage)
     def message(self, ev: V2gMessage) -> None:
-        before, self.last = self.last, None
-        self.cancel()
+        before = self.last
+        if before is not None:
+            self.last = None
+            self.cancel()
         if ev.message is None:
             return
         if is_request(ev.message):

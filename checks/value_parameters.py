@@ -34,8 +34,14 @@ def measured(node: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, d
 
 @memo
 def measured_of(ev: V2gMessage) -> list[tuple[str, dict[str, Any]]]:
-    """All physical values of a message."""
-    return list(measured(ev.body))
+    """All physical values of a message. Those right below it, nearly all in a charge loop, without the search."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, child in ev.body.items():
+        if type(child) is dict and "Value" in child and ("Multiplier" in child or "Exponent" in child):
+            found.append((name, child))
+        elif type(child) is dict or type(child) is list:
+            found += measured(child, name, 1)
+    return found
 
 
 def schedule_entries(ev: V2gMessage) -> list[tuple[Any, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import os
@@ -65,6 +66,15 @@ def version_line() -> str:
     return f"plugtap {__version__} (EXI codec: {BUILD})"
 
 
+YOUNG = 50_000  # objects made before Python looks for cycles
+
+
+def collect_seldom() -> None:
+    """Messages are trees, not cycles, and die by themselves: looking for cycles every 700 objects costs a fifth of the time of analysis."""
+    gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -74,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     module = importlib.import_module(COMMANDS[args.command][0])
+    if argv is None:  # a process of its own
+        collect_seldom()
     from plugtap.config.errors import ConfigError
     from plugtap.hw.errors import SourceError
 
