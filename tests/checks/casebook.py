@@ -6,6 +6,8 @@ frames are lost to show the gap policy. Only the check under test runs, over the
 
 from __future__ import annotations
 
+import importlib
+import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +67,14 @@ class Case:
 
 
 BOOK: dict[str, Case] = {}
+
+
+def read_whole() -> dict[str, Case]:
+    """The book with the cases of every test file of this folder."""
+    for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py")):
+        if "= book(" in path.read_text(encoding="utf-8"):
+            importlib.import_module(path.stem)
+    return BOOK
 
 
 def book(*cases: Case) -> list[Any]:
@@ -133,6 +143,8 @@ def assert_fires(case: Case) -> None:
     assert len(found) == case.count, [f.detail for f in found]
     finding = found[0]
     assert case.says in finding.detail
+    assert case.values or not finding.values, f"name a value: {finding.values}"
+    assert case.evidence or not finding.frames, f"name what the frames carry: {frames_of(finding, items)}"
     assert finding.side == case.side
     if case.severity is not None:
         assert finding.severity == case.severity

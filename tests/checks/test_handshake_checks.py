@@ -118,18 +118,18 @@ CASES = book(
     ),
     Case(
         "v2gtp-version", lambda: header(Lab.good("din-dc"), "ServiceDiscoveryReq", version=2), ("ServiceDiscoveryReq", 0), "EVCC", "bytes skipped", {},
-        (), None,
+        ("data",), None,
     ),
     Case(
         "v2gtp-payload-type", lambda: header(Lab.good("din-dc"), "ServiceDiscoveryReq", payload_type=0x9001), ("ServiceDiscoveryReq", 0), "EVCC",
-        "0x9001", {}, (), None,
+        "0x9001", {}, ("data",), None,
     ),
     Case(
-        "v2gtp-length-zero", lambda: raw(Lab.good("din-dc"), "ServiceDiscoveryReq", b""), ("ServiceDiscoveryReq", 0), "EVCC", "length 0", {}, (), None,
+        "v2gtp-length-zero", lambda: raw(Lab.good("din-dc"), "ServiceDiscoveryReq", b""), ("ServiceDiscoveryReq", 0), "EVCC", "length 0", {}, ("data",), None,
     ),
     Case(
         "v2gtp-payload-type-vs-protocol", lambda: header(Lab.good("din-dc"), "ServiceDiscoveryReq", payload_type=0x8004), ("ServiceDiscoveryReq", 0), "EVCC",
-        "din was chosen", {"payload_type": "0x8004"}, (), None,
+        "din was chosen", {"payload_type": "0x8004"}, ("ServiceDiscoveryReq",), None,
     ),
     Case(
         "v2gtp-pipelined-requests", lambda: Lab.good("din-dc").drop("CableCheckRes", 0), ("CableCheckReq", 0), "EVCC",

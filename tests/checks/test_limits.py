@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import importlib
 import pathlib
 from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from casebook import BOOK, Case, play
+from casebook import BOOK, Case, play, read_whole
 from lab import Lab, Result
 from plugtap.checks import tables
 from plugtap.checks.catalogue import load
@@ -24,8 +23,7 @@ PINNED = HERE / "pinned.tsv"
 TABLES = ("timeouts", "order", "presence", "codes", "ranges", "slac", "pilot", "v2g", "transport")
 PROSE = ("why", "source", "refs", "meaning", "fix", "sure", "line")  # no behaviour
 
-for _path in sorted(HERE.glob("test_*_checks.py")):
-    importlib.import_module(_path.stem)
+read_whole()
 
 
 # --- double entry -------------------------------------------------------------------------------------------------

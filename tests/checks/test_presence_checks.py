@@ -78,11 +78,11 @@ def not_offered(name: str, changes: dict[str, Any], lab: Lab) -> Lab:
 CASES = book(
     Case(
         "pres-chargeparam-mismatch", lambda: ends(other_parameters(CPDQ, "DC_EVChargeParameter", "AC_EVChargeParameter"), CPDQ), (CPDQ, 0), "EVCC",
-        "has AC_EVChargeParameter", {}, (CPDQ,), "error",
+        "has AC_EVChargeParameter", {"AC_EVChargeParameter": "forbidden"}, (CPDQ,), "error",
     ),
     Case(
         "pres-evse-chargeparam-mismatch", lambda: ends(other_parameters(CPDS, "DC_EVSEChargeParameter", "AC_EVSEChargeParameter"), CPDS, by="EVCC"),
-        (CPDQ, 0), "SECC", "has AC_EVSEChargeParameter", {}, (CPDS,), "error",
+        (CPDQ, 0), "SECC", "has AC_EVSEChargeParameter", {"AC_EVSEChargeParameter": "forbidden"}, (CPDS,), "error",
     ),
     Case(
         "pres-saschedule-missing", lambda: ends(iso2().replace(CPDS, 0, SAScheduleList=DROP), CPDS, by="EVCC"), (CPDQ, 0), "SECC",

@@ -129,12 +129,12 @@ CASES = book(
         "WeldingDetection took 25.5 s", {"duration": 25.5, "EVSEPresentVoltage": 30.0}, ("WeldingDetectionReq", "WeldingDetectionRes"), "warning",
     ),
     Case(
-        "time-comm-setup", lambda: din().delay("CM_SLAC_PARM.REQ", 0, 22.0), ("CM_SLAC_PARM.REQ", 0), "unknown", "SessionSetupRes came 26.", {},
+        "time-comm-setup", lambda: din().delay("CM_SLAC_PARM.REQ", 0, 22.0), ("CM_SLAC_PARM.REQ", 0), "unknown", "SessionSetupRes came 26.", {"duration": 26.4},
         ("CP", "SessionSetupRes"), "info",
     ),
     Case(
         "time-clock-jump", lambda: Lab.good("iso2-dc").replace("SessionSetupRes", 0, EVSETimeStamp=1_600_000_000), ("SessionSetupReq", 0), "SECC",
-        "s behind the capture's", {}, ("SessionSetupRes",), "info",
+        "s behind the capture's", {"difference": 100000006.9}, ("SessionSetupRes",), "info",
         quiet=lambda: Lab.good("iso2-dc").replace("SessionSetupRes", 0, EVSETimeStamp=1_700_000_005),
     ),
     Case(
@@ -206,7 +206,7 @@ CASES = book(
         "the EVSE answers OK", {"length": 8}, ("ServiceDiscoveryReq", "ServiceDiscoveryRes"), "info",
     ),
     Case("sess-id-entropy", lambda: with_id("3132333435363738"), ("SessionSetupReq", 0), "SECC", "a text of digits", {"length": 8}, ("SessionSetupRes",), "info"),
-    Case("sess-id-reused", lambda: twice("din-dc"), ("SessionSetupReq", 1), "SECC", "was that of session", {}, ("SessionSetupRes",), "info"),
+    Case("sess-id-reused", lambda: twice("din-dc"), ("SessionSetupReq", 1), "SECC", "was that of session", {"session": "s-91cbb044670c80ae"}, ("SessionSetupRes",), "info"),
     Case(
         "sess-oldjoined-without-pause", lambda: Lab.good("iso2-dc").replace("SessionSetupRes", 0, ResponseCode="OK_OldSessionJoined"), ("SessionSetupReq", 0),
         "SECC", "The EV sent no SessionID", {"ResponseCode": "OK_OldSessionJoined"}, ("SessionSetupReq", "SessionSetupRes"), "warning", quiet=twice_fresh,
@@ -221,10 +221,10 @@ CASES = book(
     ),
     Case(
         "sess-ev-stall-after-authorization", lambda: din().stop_after("ContractAuthenticationRes"), ("ContractAuthenticationRes", -1), "EVCC",
-        "The EV got ContractAuthenticationRes", {}, ("ContractAuthenticationRes",), None, tail=130.0,
+        "The EV got ContractAuthenticationRes", {"pause": 40.0}, ("ContractAuthenticationRes",), None, tail=130.0,
     ),
     Case(
-        "sess-ev-stall-before-cablecheck", lambda: din().stop_after(f"{CPD}Res"), (f"{CPD}Res", 0), "EVCC", f"The EV got {CPD}Res", {}, (f"{CPD}Res",), None,
+        "sess-ev-stall-before-cablecheck", lambda: din().stop_after(f"{CPD}Res"), (f"{CPD}Res", 0), "EVCC", f"The EV got {CPD}Res", {"pause": 40.0}, (f"{CPD}Res",), None,
         tail=130.0,
     ),
 )  # fmt: skip

@@ -246,6 +246,7 @@ CASES = book(
         ("SDP.REQ", 0),
         "EVCC",
         ":15118",
+        {"destination": "[fe80::ff:fe00:501]:15118"},
         evidence=("SDP.REQ",),
     ),
     case(
@@ -301,6 +302,7 @@ CASES = book(
         ("SDP.REQ", 0),
         "SECC",
         "2001:db8::",
+        {"address": "2001:db8::"},
         evidence=("SDP.RES",),
     ),
     case(
@@ -358,6 +360,7 @@ CASES = book(
         ("CurrentDemandReq", 4),
         "line",
         "were sent again",
+        {"share": 10.4},
         count=2,
         evidence=("retransmission",),
     ),
@@ -429,6 +432,8 @@ CASES = book(
         ("CurrentDemandReq", 3),
         "tap",
         "bytes of stream 0",
+        {"bytes": 60},
+        evidence=("ack-unseen",),
         severity="info",
         count=2,
     ),
