@@ -77,10 +77,10 @@ def test_times_of_a_real_capture_are_kept(captures: Path) -> None:
     assert 45 < float(reports[0].electrical["soc_end"]) < 55
 
 
-# Part of the file's name, and how its first session with a dialogue goes: outcome, how it ended, verdict's side and check.
+# Part of the file's name, and how its first session with a dialogue goes: outcome, how it ended, verdict's side and check. (A recording that
+# pauses in the middle is not among them: the bench's own captures prove their silence, so the same frames say more.)
 STORIES = {
     "2024-02-14_SuC_endless*": ("failed", "new-slac", "SECC", "time-cablecheck"),
-    "2024-02-18_clara_efacec*": ("failed", "new-slac", "EVCC", "slac-in-matched"),
     "spi_ioniq_alpiHYC150_Meitingen*": ("incomplete", "capture-end", "none", None),
     "abb-normal-din.pcap": ("completed", "rst", "none", None),
     "ampera_dc_din.dump": ("failed", "fin", "SECC", "time-cablecheck"),
