@@ -105,14 +105,12 @@ class TapPipeline:
             while not self._stop.is_set() and self._running and not _failed(pumps):
                 await self._turn()
             stopped = self._stop.is_set()
-            proven = await self._drain(stopped=stopped)
+            proven = await self._drain(pumps, stopped=stopped)
             for pump in pumps:
-                if pump.done():
+                if pump.done() and not pump.cancelled():
                     pump.result()  # a source that raised can't go on: say so
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            await _cancel(pumps)
         await self._end(proven, stopped=stopped)
         self.done = True
         self.archive.stop()
@@ -288,7 +286,7 @@ class TapPipeline:
         self._hand_on(self._analysis.finish())
         await self.archive.seal(recovery.results(self._analysis))
 
-    async def _drain(self, *, stopped: bool) -> int | None:
+    async def _drain(self, pumps: Sequence[asyncio.Task[None]], *, stopped: bool) -> int | None:
         """Read what already waits, in the sources and in the inbox. Returns the time up to which silence is proven then.
 
         When stopped there is not for ever: what Analysis can't take in DRAIN_SECONDS goes into the archive only, and the
@@ -302,6 +300,7 @@ class TapPipeline:
             if not len(self.inbox) and (not self._running or len(times) == len(proofs)):
                 return min(times) if self._running else None
             await self._process(await self.inbox.take(DRAIN_BATCH, BUSY_SECONDS))
+        await _cancel(pumps)  # what comes now would keep the inbox filled
         while len(self.inbox):
             self.behind += len(await self.archive.append(await self.inbox.take(BATCH, 0)))
         return None
@@ -329,6 +328,12 @@ class TapPipeline:
     def deadline(self) -> int | None:
         """When Analysis wants to be told of silence at the latest, ns."""
         return self._analysis.next_deadline()
+
+
+async def _cancel(pumps: Sequence[asyncio.Task[None]]) -> None:
+    for pump in pumps:
+        pump.cancel()
+    await asyncio.gather(*pumps, return_exceptions=True)
 
 
 def _failed(pumps: Sequence[asyncio.Task[None]]) -> bool:

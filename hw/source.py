@@ -52,7 +52,9 @@ async def readable(*fds: int, timeout: float | None = None) -> bool:
     for fd in fds:
         loop.add_reader(fd, wake)
     try:
-        await asyncio.wait_for(ready, timeout)
+        # Not wait_for: before Python 3.12 it drops a cancellation that comes together with what is waited for, and under load that is always.
+        async with asyncio.timeout(timeout):
+            await ready
     except TimeoutError:
         return False
     finally:
