@@ -22,11 +22,10 @@ from plugtap.checks.finding import CLASSES, SEVERITIES
 from plugtap.checks.meta import Meta
 from plugtap.checks.planned import PLANNED, STATUS
 from plugtap.cli import plugins
-from plugtap.cli.inputs import CaptureItems
+from plugtap.cli.inputs import CaptureItems, load_settings
 from plugtap.cli.main import UsageError
 from plugtap.cli.meter import Meter
 from plugtap.config.analysis import AnalysisSettings
-from plugtap.config.load import parse_analysis
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import find_captures
 
@@ -87,15 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> AnalysisSettings:
-    if not args.config:
-        return AnalysisSettings()
-    try:
-        with open(args.config, encoding="utf-8") as file:
-            return parse_analysis(file.read())
-    except OSError as error:
-        raise UsageError(f"{args.config} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{args.config} is not UTF-8 text") from None
+    return load_settings(args.config) if args.config else AnalysisSettings()
 
 
 def _chosen(args: argparse.Namespace, checks: Mapping[str, type[Check]]) -> dict[str, type[Check]]:

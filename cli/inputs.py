@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from plugtap.cli import plugins
 from plugtap.cli.main import UsageError
 from plugtap.config.analysis import AnalysisSettings, decode_settings
 from plugtap.config.errors import ConfigError
@@ -208,8 +209,10 @@ def settings_for(args: argparse.Namespace, source: CaptureItems) -> AnalysisSett
 def load_settings(path: str, tap: str = "") -> AnalysisSettings:
     """What concerns analysis (of tap `tap`, if it is there) in the settings file at `path`. Raises ConfigError."""
     try:
-        return parse_analysis(pathlib.Path(path).read_text(encoding="utf-8"), tap)
+        settings = parse_analysis(pathlib.Path(path).read_text(encoding="utf-8"), tap)
     except OSError as error:
         raise ConfigError("", f"{path} can't be read: {error.strerror}", "`plugtap config default` prints one to start from") from None
     except UnicodeDecodeError as error:
         raise ConfigError("", f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    plugins.hold(settings.checks)
+    return settings

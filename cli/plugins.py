@@ -11,6 +11,8 @@ The name is the check's id, the object a class derived from plugtap.checks.base.
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
@@ -42,6 +44,33 @@ def enable(*settings: Mapping[str, CheckSettings]) -> list[str]:
 def known(extra: Iterable[str] = ()) -> list[str]:
     """Ids that settings may name: plugtap's own and what is offered."""
     return sorted({*load(), *offered(), *extra})
+
+
+def hold(checks: Mapping[str, CheckSettings], section: str = "analysis.checks") -> None:
+    """What settings say of checks must mean something: a misspelt check or limit would do nothing, silently. Raises ConfigError."""
+    ids = known()
+    for name, entry in checks.items():
+        key = f"{section}.{name}"
+        meant = fnmatch.filter(ids, name)
+        if not meant:
+            near = difflib.get_close_matches(name, ids, 1)
+            remedy = f"did you mean {near[0]}?" if near else "`plugtap checks` lists them; families are written time-*"
+            raise ConfigError(key, "there is no such check", remedy)
+        loaded = [REGISTRY[check].meta for check in meant if check in REGISTRY]
+        if len(loaded) == len(meant):  # what is only offered by a package is not imported for this
+            _hold_limits(entry.limits, loaded, f"{key}.limits")
+
+
+def _hold_limits(limits: Mapping[str, float], metas: list[Meta], key: str) -> None:
+    for name, value in limits.items():
+        defaults = [meta.limits[name].value for meta in metas if name in meta.limits]
+        if not defaults:
+            names = sorted({name for meta in metas for name in meta.limits})
+            near = difflib.get_close_matches(name, names, 1)
+            have = f"there are {', '.join(names)}" if names else "it has none"
+            raise ConfigError(f"{key}.{name}", "there is no such limit", f"did you mean {near[0]}?" if near else have)
+        if value < 0 <= min(defaults):
+            raise ConfigError(f"{key}.{name}", f"is {value:g}", f"write a number from 0 on; it is {defaults[0]:g} unless set")
 
 
 def _load(entry: EntryPoint) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import importlib.resources
 import json
+import math
 import re
 import tomllib
 import typing
@@ -53,6 +55,7 @@ def _read(text: str) -> Settings:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("", f"not valid TOML: {error}", "texts need quotes, sections look like [mqtt]") from None
+    _finite(raw, "")
     taps = _table(raw, "tap")
     analysis = _table(raw, "analysis")
     plain = {key: value for key, value in raw.items() if key != "tap"}
@@ -131,7 +134,26 @@ def _table(raw: dict[str, Any], key: str, prefix: str = "") -> dict[str, Any]:
 def _checks(table: dict[str, Any], key: str) -> dict[str, Any]:
     """Convert check by check, since msgspec does not name the key of a mapping in its errors."""
     checks = {name: _convert(entry, CheckSettings, f"{key}.{name}") for name, entry in table.items()}
+    for name, entry in checks.items():
+        if not _is_date(entry.expected_until):
+            raise ConfigError(f"{key}.{name}.expected_until", f"is {_show(entry.expected_until)}", 'write the last day like "2027-03-31"')
     return {name: msgspec.to_builtins(entry) for name, entry in checks.items()}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return not text or (len(text) == 10 and bool(datetime.date.fromisoformat(text)))
+    except ValueError:
+        return False
+
+
+def _finite(raw: Any, key: str) -> None:
+    """TOML has inf and nan; no setting does."""
+    if isinstance(raw, float) and not math.isfinite(raw):
+        raise ConfigError(key, f"is {raw}", "write a finite number")
+    parts = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    for name, part in parts:
+        _finite(part, f"{key}.{name}" if key else str(name))
 
 
 def _convert(raw: Any, type_: type[_T], prefix: str) -> _T:

@@ -52,3 +52,36 @@ def test_checks_that_are_set_must_be_there(name: str, code: int, said: str, tmp_
         assert main(["config", "check", str(file)]) == code
         out = capsys.readouterr()
         assert said in out.out + out.err
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "said"),
+    [
+        ("time-precharge", "{ precharge = 8.0 }", ""),
+        ("time-*", "{ precharge = 8.0 }", ""),
+        ("cp-*", "{ }", ""),
+        ("time-precharge", "{ prechage = 8.0 }", "there is no such limit (did you mean precharge?)"),
+        ("time-precharge", "{ nope = 8.0 }", "there is no such limit (there are precharge"),
+        ("time-precharge", "{ precharge = -1 }", "is -1 (write a number from 0 on; it is 7 unless set)"),
+    ],
+)
+def test_limits_that_are_set_must_be_there(
+    name: str, limits: str, said: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "plugtap.toml"
+    file.write_text(default_toml() + f'\n[analysis.checks."{name}"]\nlimits = {limits}\n')
+    commands = (["config", "check", str(file)], ["checks", "-c", str(file), "time-precharge"])
+    for command in commands:
+        assert main(command) == (2 if said else 0)
+        assert said in capsys.readouterr().err
+
+
+def test_every_example_in_the_default_file_is_right(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever takes the comment sign away from the section about one check gets what stands there."""
+    lines = default_toml().splitlines()
+    begin = lines.index('#[analysis.checks."time-precharge"]')
+    end = lines.index("[mqtt]")
+    lines[begin:end] = [line.removeprefix("#") if not line.startswith("# ") else line for line in lines[begin:end]]
+    file = tmp_path / "plugtap.toml"
+    file.write_text("\n".join(lines))
+    assert main(["config", "check", str(file)]) == 0, capsys.readouterr().err

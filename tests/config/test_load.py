@@ -36,7 +36,7 @@ def test_every_commented_value_is_the_default() -> None:
     """What the file says a key's value is when not set, is its value when not set."""
     settings = parse_settings(uncommented())
     example = settings.analysis.checks["time-precharge"]
-    assert example.enabled is False and example.limits == {"seconds": 8.0}
+    assert example.enabled is False and example.limits == {"precharge": 8.0}
     expected = Settings()
     for section in ("site", "privacy", "archive", "mqtt", "metrics", "log"):
         assert getattr(settings, section) == getattr(expected, section), section
@@ -76,6 +76,10 @@ WRONG = [
     ("[analysis.checks.a]\nseverity = 'bad'", "analysis.checks.a.severity", ['"bad"', '"warning"']),
     ("[analysis.checks.a]\nlimits = { s = 'x' }", "analysis.checks.a.limits", ['"x"', "number"]),
     ("[tap.a.checks.b]\nenable = true", "tap.a.checks.b.enable", ["no such key", "enabled"]),
+    ("[analysis.checks.a]\nexpected_until = '2027-13-99'", "analysis.checks.a.expected_until", ['"2027-13-99"', "2027-03-31"]),
+    ("[analysis.checks.a]\nexpected_until = 'never'", "analysis.checks.a.expected_until", ['"never"']),
+    ("[analysis.checks.a]\nlimits = { s = nan }", "analysis.checks.a.limits.s", ["nan", "finite"]),
+    ("[archive]\nsync_seconds = inf", "archive.sync_seconds", ["inf", "finite"]),
     ("[site]\nname = 'Foo'", "site.name", ['"Foo"', "a-z"]),
     ("tap = 4", "tap", ["4"]),
     ("", "tap", ["no tap"]),
