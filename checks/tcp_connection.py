@@ -281,7 +281,7 @@ class FinEarly(Check):
         since = session.pending or session.last_response
         self.fire(
             [*([session.pending] if session.pending is not None else []), ev],
-            f"{side if side != 'unknown' else 'One side'} closed the connection" + _pending(session, ev) + _announced(session, side) + ".",
+            f"{side if side != 'unknown' else 'One side'} closed the connection" + _pending(session, ev) + _announced(session, side) + _choice(session, side) + ".",
             side=side,
             severity="info" if _own_stop(session, side) else None if session.setup_ok and session.stop_asked is None else "warning",
             effect="none" if _own_stop(session, side) else None,
@@ -304,6 +304,13 @@ def _own_stop(session: Session, side: str) -> bool:
 
 def _announced(session: Session, side: str) -> str:
     return f"; it had announced its stop in frame {session.stop_asked.frame}" if _own_stop(session, side) and session.stop_asked is not None else ""
+
+
+def _choice(session: Session, side: str) -> str:
+    """An EV that leaves between the EVSE's offer and its own parameters mostly misses a mode it can use: name what was offered."""
+    if side != "EVCC" or not session.modes_offered or session.reached_at_least("parameters"):
+        return ""
+    return f"; the EVSE offers {', '.join(session.modes_offered)}, which this EV may not support"
 
 
 def _after(t: int) -> str:

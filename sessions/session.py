@@ -139,6 +139,7 @@ class Session:
         self.id_before: str | None = None  # the session of this tap that had the same SessionID before
         self.sap_offer: list[dict[str, Any]] = []
         self.sap_code: str | None = None
+        self.modes_offered: tuple[str, ...] = ()  # energy transfer modes of ServiceDiscoveryRes
         # progress
         self.phases: dict[str, tuple[int, int]] = {}  # name -> (t, frame)
         self.reached: str | None = None

@@ -59,6 +59,8 @@ def apply(session: Session, ev: V2gMessage) -> None:
             session.sap_offer = [o for o in offers if isinstance(o, dict)] if isinstance(offers, list) else []
         case "supportedAppProtocolRes":
             _sap_response(session, body, said)
+        case "ServiceDiscoveryRes":
+            session.modes_offered = _modes(body)
         case "SessionSetupReq":
             session.evccid = _text(body.get("EVCCID")) or session.evccid
         case "SessionSetupRes":
@@ -93,6 +95,15 @@ def apply(session: Session, ev: V2gMessage) -> None:
     _codes(session, said)
     _status(session, body, said)
     _electrical(session, ev, name, body)
+
+
+def _modes(body: dict[str, Any]) -> tuple[str, ...]:
+    """Energy transfer modes offered: ISO 15118-2 has a list of them, DIN one type; ISO 15118-20 names services instead."""
+    found = dig(body, "ChargeService", "SupportedEnergyTransferMode") or {}
+    listed = found.get("EnergyTransferMode") if isinstance(found, dict) else None
+    one = dig(body, "ChargeService", "EnergyTransferType")
+    modes = listed if isinstance(listed, list) else [one]
+    return tuple(mode for mode in modes[:8] if isinstance(mode, str))
 
 
 def _text(node: Any) -> str | None:

@@ -510,6 +510,13 @@ def test_an_evse_that_closes_after_its_announced_stop_does_no_harm(how: str, che
     assert "it had announced its stop in frame" in finding.detail
 
 
+def test_an_ev_that_leaves_before_its_parameters_is_told_what_was_offered() -> None:
+    early = Lab.good("iso2-ac").stop_after("PaymentServiceSelectionReq").close("fin", "EVCC").run().one("tcp-fin-early")
+    assert "; the EVSE offers AC_three_phase_core, AC_single_phase_core, which this EV may not support." in early.detail
+    later = Lab.good("iso2-ac").stop_after("ChargingStatusRes", 1).close("fin", "EVCC").run().one("tcp-fin-early")
+    assert "the EVSE offers" not in later.detail
+
+
 def test_a_close_instead_of_an_answer_to_the_offer_says_what_was_offered() -> None:
     finding = dc().stop_after("supportedAppProtocolReq").close("fin", "SECC", gap=0.0004).run().one("tcp-fin-early")
     assert "0.4 ms after supportedAppProtocolReq" in finding.detail
