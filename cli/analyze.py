@@ -19,7 +19,7 @@ from plugtap.checks.finding import SEVERITIES
 from plugtap.cli import plugins
 from plugtap.cli.inputs import CaptureItems, settings_for
 from plugtap.cli.interrupt import Stop
-from plugtap.cli.main import UsageError
+from plugtap.cli.main import UsageError, finite
 from plugtap.cli.meter import Meter
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import find_captures
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="capture files or folders; - for standard input")
     parser.add_argument("--format", choices=("text", "json", "jsonl"), default="text", help="output (default: text)")
     parser.add_argument("--cp", metavar="FILE", help="control-pilot record beside the capture")
-    parser.add_argument("--cp-offset", type=float, default=0.0, metavar="S", help="seconds to add to the pilot record's times")
+    parser.add_argument("--cp-offset", type=finite, default=0.0, metavar="S", help="seconds to add to the pilot record's times")
     parser.add_argument("--join", action="store_true", help="read the files as one stream, in the order of their first packets (ring files)")
     parser.add_argument("--as-recorded", action="store_true", help="take the settings from the archive, as the daemon ran")
     parser.add_argument("-c", "--config", metavar="FILE", help="settings file; its [analysis] applies, and the checks of its tap")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from plugtap.cli.main import UsageError
+from plugtap.cli.main import UsageError, finite
 from plugtap.sim import live, stage
 
 PLAN = [("left", "demo-good"), ("right", "demo-precharge")]
@@ -42,7 +42,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `plugtap demo`."""
     parser.epilog = EPILOG
-    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end by itself after so many seconds, with exit code 0")
+    parser.add_argument("--for", dest="seconds", type=finite, metavar="SECONDS", help="end by itself after so many seconds, with exit code 0")
     parser.add_argument("--keep", metavar="DIR", help="put archive, settings file and log there and leave them (default: a temporary folder)")
     parser.add_argument("--pipes", action="store_true", help="use the pipe source even where virtual cables are permitted")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="roll of the dice for the virtual parties (default: 1)")

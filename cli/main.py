@@ -75,8 +75,25 @@ def collect_seldom() -> None:
     gc.set_threshold(YOUNG, 20, 20)
 
 
+def finite(text: str) -> float:
+    """Type of an argument that is a number: neither nan nor inf, nor too large to count nanoseconds with."""
+    value = float(text)
+    if not abs(value) <= 1e10:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number that can be meant")
+    return value
+
+
+def mend_output() -> None:
+    """Standard output that is closed, or can't show every character, is no reason to fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
+    mend_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser(next((a for a in arguments if a in COMMANDS), ""))
     args = parser.parse_args(arguments)
@@ -90,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from plugtap.hw.errors import SourceError
 
     try:
-        return int(module.run(args))
+        code = int(module.run(args))
+        sys.stdout.flush()
+        return code
     except (UsageError, ConfigError) as error:
         print(f"plugtap {args.command}: {error}", file=sys.stderr)
         return 2
@@ -101,5 +120,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing more to say, and nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 0
+    except OSError as error:
+        print(f"plugtap {args.command}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        _give_up_output()
+        return 3
+
+
+def _give_up_output() -> None:
+    """What is still buffered can't be written, and would be tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from plugtap.cli.main import UsageError
+from plugtap.cli.main import UsageError, finite
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import read_items
 from plugtap.sim import capture_scenario, live, stage
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live_options = parser.add_argument_group("playing live")
     live_options.add_argument("--live", action="store_true", help="play in real time through virtual cables and terminals, or pipes; Ctrl-C ends it")
     live_options.add_argument("--dir", metavar="DIR", default="plugtap-bench", help="where pipes and the settings file for `plugtap run` go")
-    live_options.add_argument("--speed", type=float, default=1.0, metavar="X", help="play X times as fast (pipes only: time stamps are the bench's)")
+    live_options.add_argument("--speed", type=finite, default=1.0, metavar="X", help="play X times as fast (pipes only: time stamps are the bench's)")
     live_options.add_argument("--pairs", type=int, default=0, metavar="N", help="so many connectors, taking the scenarios in turn (default: one each)")
     live_options.add_argument("--pipes", action="store_true", help="use pipes even where virtual cables are permitted")
-    live_options.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end after so many seconds")
+    live_options.add_argument("--for", dest="seconds", type=finite, metavar="SECONDS", help="end after so many seconds")
     parser.add_argument("--seed", type=int, metavar="N", help="another roll of the dice (default: the scenario's own)")
 
 

@@ -148,6 +148,8 @@ def _before_damage(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
 def open_capture(path: str, progress: Progress | None = None) -> CaptureStream:
     """Open a capture file, or standard input for ``-``. Raises SourceError if that cannot be."""
     if path == "-":
+        if sys.stdin is None:
+            raise SourceError("standard input", "is closed", "pipe a capture into it, as tcpdump -w - does")
         if sys.stdin.isatty():
             raise SourceError("standard input", "is a terminal", "pipe a capture into it, as tcpdump -w - does")
         return CaptureStream("standard input", _Standard(), None, progress)
