@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 
 from plugtap.analysis.analysis import Analysis
+from plugtap.analysis.outputs import Output, SessionReport
 from plugtap.checks import catalogue
 from plugtap.checks.base import Check
 from plugtap.checks.finding import SEVERITIES
@@ -25,7 +26,7 @@ from plugtap.hw.errors import SourceError
 from plugtap.hw.files import find_captures
 from plugtap.hw.pilot_files import PilotFile, open_pilot_file
 from plugtap.report import captures, text
-from plugtap.report.captures import CaptureReport
+from plugtap.report.captures import CaptureLine, CaptureReport
 from plugtap.report.redact import KEY_BYTES, Redactor
 from plugtap.sessions.records import rfc3339
 
@@ -104,6 +105,7 @@ class Run:
         self.args = args
         self.done: list[CaptureReport] = []
         self.unreadable = 0
+        self.failed = False  # a session that --fail-on means
         self.stop = Stop()
         self.pilot: PilotFile | None = None
         # One key a run, thrown away with it: the same identity has the same hash within one output, and nobody can
@@ -141,7 +143,7 @@ class Run:
         elif self.args.format == "text" and len(self.groups) > 1:
             self._print(text.summary(self.done, self.unreadable))
         sys.stdout.flush()
-        return self.stop.code or (3 if self.unreadable else exit_code(self.done, self.args.fail_on))
+        return self.stop.code or (3 if self.unreadable else int(self.failed))
 
     def _analyze(self, paths: list[str]) -> CaptureReport:
         """One capture (or ring files as one) to its report. Raises SourceError where nothing could be read."""
@@ -154,12 +156,24 @@ class Run:
                 settings = msgspec.structs.replace(settings, max_findings=self.args.max_findings)
             analysis = Analysis(settings, sources=source.sources(), foreign=not source.ours, checks=chosen_checks(self.args.only, self.args.skip))
             for item in self.stop.reading(source.items()):
-                analysis.feed(item)
+                self._heard(analysis.feed(item))
         # Our own archives prove silence up to their last tick; what comes after a foreign file's last packet is unknown.
-        analysis.finish()
+        self._heard(analysis.finish())
         for error in source.errors:
             self._complain(error)
         return self._report(source, analysis)
+
+    def _heard(self, outputs: list[Output]) -> None:
+        """Sessions as they end: what they mean for the exit code, and their lines in jsonl."""
+        for output in outputs:
+            if isinstance(output, SessionReport) and output.state == "closed":
+                self.failed = self.failed or fails(output, self.args.fail_on)
+                if self.args.format == "jsonl":
+                    self._line(output)
+
+    def _line(self, output: CaptureLine | Output) -> None:
+        sys.stdout.buffer.write(captures.line(output if self.redactor is None else self.redactor.struct(output)))
+        sys.stdout.flush()
 
     def _report(self, source: CaptureItems, analysis: Analysis) -> CaptureReport:
         facts = source.facts()
@@ -184,8 +198,9 @@ class Run:
         if self.args.format == "text":
             self._print(text.brief(report) if self.args.brief else text.capture(report, all_findings=self.args.verbose))
         elif self.args.format == "jsonl":
-            sys.stdout.buffer.write(captures.lines(report))
-            sys.stdout.flush()
+            self._line(captures.head(report))
+            for finding in report.findings:
+                self._line(finding)
 
     def _print(self, shown: text.Shown) -> None:
         # By way of a string: rich answers a closed pipe with an exit code of its own.
@@ -213,15 +228,10 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def exit_code(reports: list[CaptureReport], fail_on: str) -> int:
-    """0, or 1 where --fail-on says so. Sessions of neighbours do not count."""
-    if fail_on == "never":
-        return 0
-    sessions = [s for r in reports for s in r.sessions if s.pair != "foreign"]
-    if any(s.outcome == "failed" for s in sessions):
-        return 1
-    if fail_on == "failed":
-        return 0
-    wanted = SEVERITIES.index(fail_on)
-    findings = [f for s in sessions for f in s.findings] + [f for r in reports for f in r.findings]
-    return int(any(SEVERITIES.index(f.severity) >= wanted for f in findings))
+def fails(session: SessionReport, fail_on: str) -> bool:
+    """Whether --fail-on means this session. Those of neighbours do not count."""
+    if fail_on == "never" or session.pair == "foreign":
+        return False
+    if session.outcome == "failed":
+        return True
+    return fail_on != "failed" and any(SEVERITIES.index(f.severity) >= SEVERITIES.index(fail_on) for f in session.findings)

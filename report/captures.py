@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from plugtap import __version__
-from plugtap.analysis.outputs import FORMAT, SessionReport
+from plugtap.analysis.outputs import FORMAT, Output, SessionReport
 from plugtap.checks.finding import Finding
 
 
@@ -33,7 +33,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureLine(msgspec.Struct, frozen=True, kw_only=True, tag="capture", tag_field="type"):
-    """The line of a capture in `--format jsonl`, before its sessions."""
+    """The line of a capture in `--format jsonl`, after its sessions, which come as they end."""
 
     plugtap: str = __version__
     format: int = FORMAT
@@ -50,9 +50,13 @@ def document(reports: list[CaptureReport]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(Document(captures=tuple(reports))), indent=1)
 
 
-def lines(report: CaptureReport) -> bytes:
-    """JSON Lines of one capture: itself, its sessions, findings outside any session."""
-    head = CaptureLine(
+def head(report: CaptureReport) -> CaptureLine:
+    """The line of the capture itself in JSON Lines."""
+    return CaptureLine(
         file=report.file, frames=report.frames, start=report.start, end=report.end, coverage=report.coverage, notes=report.notes
     )
-    return b"".join(msgspec.json.encode(o) + b"\n" for o in (head, *report.sessions, *report.findings))
+
+
+def line(output: CaptureLine | Output) -> bytes:
+    """One line of JSON Lines."""
+    return msgspec.json.encode(output) + b"\n"

@@ -141,11 +141,37 @@ def test_json_is_what_the_schema_says(analyze: Any, folder: Path) -> None:
 def test_json_lines_name_their_type(analyze: Any, folder: Path) -> None:
     said = analyze(folder / "good.pcap", folder / "failed.pcap", "--format", "jsonl")
     rows = [json.loads(line) for line in said.out.splitlines()]
-    assert [row["type"] for row in rows] == ["capture", "session", "capture", "session"]
+    assert [row["type"] for row in rows] == ["session", "capture", "session", "capture"]
     for row in rows:
         if row["type"] == "session":
             valid(row, "session")
-    assert (rows[0]["format"], rows[0]["file"]) == (1, str(folder / "good.pcap"))
+    assert (rows[1]["format"], rows[1]["file"]) == (1, str(folder / "good.pcap"))
+
+
+def test_json_lines_come_while_the_capture_goes_on(tmp_path: Path) -> None:
+    """Two sessions, and a pipe that stays open: the first one's line is there when it has ended."""
+    capture = tmp_path / "two.pcapng"
+    assert main(["simulate", "second-charge", "-o", str(capture)]) == 0
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*command(), "analyze", "-", "--format", "jsonl"], bufsize=0, stdin=pipe, stdout=pipe, env=environment())
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(capture.read_bytes()[:-4])
+    first = json.loads(process.stdout.readline())
+    assert (first["type"], first["state"], first["outcome"]) == ("session", "closed", "completed")
+    process.stdin.close()
+    rest = [json.loads(line) for line in process.stdout.read().splitlines()]
+    process.stdout.close()
+    assert [row["type"] for row in rest] == ["session", "capture"]
+    assert rest[0]["id"] != first["id"]
+    assert process.wait(30) == 0
+
+
+def test_a_failed_session_counts_though_its_report_was_not_kept(analyze: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugtap.analysis.analysis.MAX_CLOSED", 1)
+    joined = (str(folder / "failed.pcap"), str(folder / "good.pcap"))
+    said = analyze("--join", *joined, "--format", "json")
+    assert [session["outcome"] for session in said.sessions] == ["completed"]
+    assert said.code == 1
 
 
 def test_schemas_are_those_of_the_types() -> None:
