@@ -15,7 +15,7 @@ from plugtap.config.settings import (
 )
 from plugtap.hw.capture import InterfaceSource
 from plugtap.hw.pcap_backend import libpcap_source
-from plugtap.hw.pipe import pipe_source
+from plugtap.hw.pipe import file_source, pipe_source
 from plugtap.hw.serial_pilot import pipe_pilot, serial_pilot, tcp_pilot
 from plugtap.hw.source import Source
 from plugtap.hw.tcp import tcp_source
@@ -33,7 +33,7 @@ def capture_source(settings: Capture) -> Source:
     if isinstance(settings, LibpcapCapture):
         return libpcap_source(settings.interface, filter_ccs=settings.filter == "ccs", promiscuous=settings.promiscuous)
     if isinstance(settings, FileCapture):
-        return pipe_source(settings.path)
+        return file_source(settings.path)
     local = settings.clock == "local"
     if isinstance(settings, PipeCapture):
         return pipe_source(settings.path, local_clock=local, slack=settings.slack)

@@ -37,6 +37,10 @@ BUSY_SECONDS = 0.005
 CLOCK_JUMP_NS = SECOND // 2
 DRAIN_SECONDS = 1.5
 DRAIN_BATCH = 64
+LEVELS = {
+    "link-lost": logging.WARNING, "damaged": logging.WARNING, "carrier-down": logging.WARNING, "drop": logging.WARNING,
+    "start": logging.INFO, "carrier-up": logging.INFO,
+}  # fmt: skip
 FEW = (1, 10, 100, 1000, 10_000)  # of many failures alike these are logged
 
 Publish = Callable[[str, str, Sequence[Output]], None]  # tap, archive id, outputs
@@ -92,6 +96,7 @@ class TapPipeline:
         self._last_tick = 0
         self._clock_offset: int | None = None
         self._full_told = 0
+        self._told: collections.Counter[tuple[str, str]] = collections.Counter()
         self._running = len(self.sources)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -177,11 +182,23 @@ class TapPipeline:
             if not isinstance(item, Tick):
                 self.counters["items"] += 1
                 self.last_item[item.source] = item.t
+                if isinstance(item, TapEvent):
+                    self._log_event(item)
                 if isinstance(item, CpRecord):
                     self.pilot = item
                     if self._heard_pilot is not None:
                         self._heard_pilot(self.name, item)
             self._feed(item)
+
+    def _log_event(self, event: TapEvent) -> None:
+        """What happens to a source stands in the log as well; of many alike, a few."""
+        level = LEVELS.get(event.kind)
+        if level is None:
+            return
+        self._told[event.source, event.kind] += 1
+        times = self._told[event.source, event.kind]
+        if times in FEW:
+            log.log(level, "%s tap=%s source=%s times=%d detail=%r", event.kind, self.name, event.source, times, event.detail)
 
     def _feed(self, item: Item) -> None:
         begun = time.perf_counter_ns()

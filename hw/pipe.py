@@ -115,3 +115,15 @@ def capture_stream(
 def pipe_source(path: str, *, name: str = "plc", local_clock: bool = True, slack: float = 0.05, clock: Clock = wall_clock) -> StreamSource:
     """Frames from a FIFO, Unix socket, file or ``-``."""
     return capture_stream(name, path, lambda: open_path(path), local_clock=local_clock, slack=slack, clock=clock)
+
+
+def file_source(path: str, *, name: str = "plc", clock: Clock = wall_clock) -> StreamSource:
+    """Frames from a capture file, once. Unlike a FIFO, a file that is not there is not waited for: SourceError."""
+
+    async def connect() -> Connection:
+        try:
+            return await open_path(path)
+        except OSError as error:
+            raise SourceError(path, f"can't be opened: {error.strerror or error}") from None
+
+    return capture_stream(name, path, connect, clock=clock)

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Protocol
 
+from plugtap.hw.errors import SourceError
 from plugtap.hw.source import Backoff, Clock, RemoteTime, SourceItem, readable, waiting, wall_clock
 from plugtap.protocols.errors import DecodeError
 from plugtap.protocols.items import TapEvent
@@ -134,6 +135,8 @@ class StreamSource:
                     self._times.forget()
             if not connection.live:
                 self._ended = True
+                if not got_any and reason != "ended":
+                    raise SourceError(self.detail, f"nothing in it can be read: {reason}")
                 return
             if not told:
                 told = True

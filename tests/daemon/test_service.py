@@ -120,6 +120,22 @@ def test_an_interface_without_permission_is_exit_code_3(tmp_path: pathlib.Path) 
     assert "plugtap run: lo: capturing is not permitted (run it by the systemd unit" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "can't be opened: No such file or directory"), (b"GET / HTTP/1.1\r\n\r\n" * 20, "nothing in it can be read: ")],
+)
+def test_a_capture_file_that_cannot_be_read_is_exit_code_3(tmp_path: pathlib.Path, content: bytes | None, said: str) -> None:
+    capture = tmp_path / "charge.pcapng"
+    if content is not None:
+        capture.write_bytes(content)
+    config = tmp_path / "plugtap.toml"
+    config.write_text(text(tmp_path).replace('type = "pipe"', 'type = "file"').replace(str(tmp_path / "fifo"), str(capture)))
+    done = subprocess.run([sys.executable, "-m", "plugtap", "run", "-c", str(config)], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 3, done.stderr
+    assert f"plugtap run: {capture}: {said}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_redaction_key_is_made_once_and_private(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "key"
     key = redaction_key(str(path))

@@ -355,3 +355,16 @@ async def test_a_stop_under_overload_is_in_time_and_the_next_run_reads_the_rest(
     await again.until(lambda: not again.tap.open_sessions, "the session closes")
     await again.stop()
     assert replay(again.files()) == again.live()
+
+
+async def test_what_happens_to_a_source_stands_in_the_log(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and again after many alike: a line that flaps doesn't fill the disk."""
+    caplog.set_level("INFO")
+    rig = Rig(tmp_path)
+    rig.start()
+    lost = [TapEvent(t=time.time_ns(), number=0, source="plc", kind="link-lost", detail="/dev/plc: gone") for _ in range(25)]
+    rig.sources[0].say(*lost)
+    await rig.until(lambda: rig.tap.counters["items"] == 25, "events")
+    await rig.stop()
+    told = [record.getMessage() for record in caplog.records if "link-lost" in record.getMessage()]
+    assert told == [f"link-lost tap=tap source=plc times={times} detail='/dev/plc: gone'" for times in (1, 10)]
