@@ -59,7 +59,7 @@ def _payload(args: argparse.Namespace) -> int:
     if schema is None:
         raise UsageError("the first bytes fit no schema that can be guessed; name one with --schema")
     line: dict[str, Any] = {"schema": schema, "message": None, "content": None, "guessed": args.schema is None}
-    code = 0
+    failed = False
     try:
         decoded = exi.decode_message(schema, data)
         line.update(message=decoded.message, content=decoded.content)
@@ -69,9 +69,9 @@ def _payload(args: argparse.Namespace) -> int:
             line["notes"] = list(decoded.notes)
     except DecodeError as wrong:
         line.update(error={"layer": wrong.layer, "offset": wrong.offset, "path": wrong.path, "reason": wrong.reason}, exi=data.hex())
-        code = 1
+        failed = True
     _write(line)
-    return code
+    return 1 if failed and args.strict else 0
 
 
 def _write(line: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """V2GTP payloads to V2G messages: which schema, which side, and the EXI decoding.
 
 The schema of payload type 0x8001 is what supportedAppProtocol chose on the same TCP connection. Joined in the middle, it is guessed from the first
-bytes and marked as guessed. Once negotiated, no other schema is ever tried (ISO 15118-2 8.4.1.4; DIN SPEC 70121 9.4).
+bytes and the messages before, and marked as guessed. Once negotiated, no other schema is ever tried (ISO 15118-2 8.4.1.4; DIN SPEC 70121 9.4).
 """
 
 from __future__ import annotations
@@ -117,7 +117,21 @@ class V2gDecoder:
             return (sets[0] if sets else None), False
         if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
             return "sap", False
-        return stream.guess or exi.guess(raw.payload), True
+        return self._guess(stream.guess, raw.payload), True
+
+    def _guess(self, before: str | None, payload: bytes) -> str | None:
+        """Without a handshake: what fitted the stream's messages so far, unless this one fits what its own first bytes say better.
+
+        One damaged message may decode by chance with another schema; it must not bind those that follow.
+        """
+        own = exi.guess(payload)
+        if before is None or own is None or own == before:
+            return before or own
+        try:
+            exi.decode_message(own, payload)
+        except DecodeError:
+            return before
+        return own
 
     def _decode(self, schema: str, payload: bytes) -> tuple[str, exi.Decoded]:
         """Decode; a handshake repeated on a connection that has its schema is still read as a handshake."""

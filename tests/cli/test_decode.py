@@ -125,8 +125,12 @@ def test_one_payload(decode: Any) -> None:
     _, (named,), _ = decode("--exi", data.hex(" "), "--schema", "sap")
     assert named == {**row, "guessed": False}
     code, (wrong,), _ = decode("--exi", "80ffff", "--schema", "din")
-    assert code == 1
+    assert code == 0  # as with files: undecodable payloads are no failure of the command, unless --strict says so
+    assert decode("--exi", "80ffff", "--schema", "din", "--strict") == (1, [wrong], "")
     assert wrong["message"] is None and wrong["error"]["reason"]
+    # ACDP_ConnectRes with the root code that libcbv2g gives it
+    _, (foreign,), _ = decode("--exi", "80080456a50961fa6954c4880e2cfaa062000108", "--schema", "iso20acdp")
+    assert (foreign["message"], foreign["variant"]) == ("ACDP_ConnectRes", "libcbv2g")
     done = plugtap("decode", "--exi", "-", stdin=data.hex().encode() + b"\n")
     assert json.loads(done.stdout) == row
 

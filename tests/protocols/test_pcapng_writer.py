@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from capture_lab import T, read
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plugtap.protocols import capture_blocks as cb
@@ -92,12 +92,14 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[Block]]:
     return b"".join(parts), expected
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(files())
 def test_what_was_written_is_read_back(file: tuple[bytes, list[Block]]) -> None:
     data, expected = file
     assert read(data) == (expected, None)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(files(), st.integers(1, 40))
 def test_the_pieces_a_file_arrives_in_make_no_difference(file: tuple[bytes, list[Block]], piece: int) -> None:
     data, expected = file
