@@ -32,14 +32,14 @@ def generate() -> Path:
     """Copies the source under the twin's name, with its digest, into the build folder."""
     python = (SOURCE / "engine.py").read_bytes()
     types = (SOURCE / "engine.pxd").read_bytes()
-    records = (SOURCE / "engine_records.h").read_bytes()
+    records = (SOURCE / "engine_native.h").read_bytes()
     digest = hashlib.sha256(python + types + records).hexdigest()
     folder = HERE / "build" / "exi" / "plugtap" / "protocols" / "exi"
     folder.mkdir(parents=True, exist_ok=True)
     for package in (folder, folder.parent, folder.parent.parent):
         (package / "__init__.py").touch()
     (folder / "_engine_c.pxd").write_bytes(types)
-    (folder / "engine_records.h").write_bytes(records)
+    (folder / "engine_native.h").write_bytes(records)
     (folder / "_engine_c.py").write_bytes(python + f'\n\nSOURCE = "{digest}"\n'.encode())
     return (folder / "_engine_c.py").relative_to(HERE)
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from plugtap.protocols.exi import engine as plain
 
 
-FILES = ("engine.py", "engine.pxd", "engine_records.h")
+FILES = ("engine.py", "engine.pxd", "engine_native.h")
 
 
 def source_digest() -> str:

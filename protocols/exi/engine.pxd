@@ -3,10 +3,11 @@
 
 cimport cython
 
-cdef extern from "engine_records.h":
+cdef extern from "engine_native.h":
     void keep(list values, Py_ssize_t place, object value)
     list drop(list values, Py_ssize_t base, Py_ssize_t count)
     Py_ssize_t layout(dict model)
+    unsigned long long load(const unsigned char *buffer, Py_ssize_t i)
     dict record(dict model, Py_ssize_t first, list values, Py_ssize_t base, Py_ssize_t count)
 
 cdef int FIRST, START, CONTENT
@@ -55,8 +56,8 @@ cdef class Shape:
     cdef public tuple keys, nested
     cdef public Py_ssize_t count, first
     cdef public int uses
-    cdef public Production via
-    cdef public Shape next
+    cdef public Production via, before
+    cdef public Shape next, then
     cdef public dict others, model
     @cython.locals(shape=Shape)
     cdef Shape follow(self, Production p)
@@ -178,9 +179,6 @@ cdef class Reader:
     cdef State append(self, Production p, object value)
     @cython.locals(p=Production, content=dict, outer=dict)
     cdef dict partial(self, Frame frame)
-
-@cython.locals(word="unsigned long long")
-cdef unsigned long long load(const unsigned char *buffer, Py_ssize_t i) noexcept
 
 @cython.final
 cdef class Grammar:

@@ -34,8 +34,8 @@ try:
 except ImportError:  # plain Python without Cython: nothing but `cython.compiled` is asked of it
     from plugtap.protocols.exi import nocython as cython
 
-if not cython.compiled and TYPE_CHECKING:  # only the compiled build calls them, and has them from engine_records.h
-    from plugtap.protocols.exi.engine_records import drop, keep, layout, record
+if not cython.compiled and TYPE_CHECKING:  # only the compiled build calls them, and has them from engine_native.h
+    from plugtap.protocols.exi.engine_native import drop, keep, layout, load, record
 
 COMPILED: bool = cython.compiled
 
@@ -226,10 +226,11 @@ class Shape:
 
     Elements of one type mostly have the same children. Their values wait on a stack; when the element ends, a copy
     of a dictionary that has the keys already, the `model`, takes them. That is much faster than to add key by key. `via`
-    and `next` are the production that led on last time, and to which shape; `others` are all that did.
+    and `next` are the production that led on last time, and to which shape; `before` and `then` are the same for the time
+    before (a Body has requests and responses in turn); `others` are all that did.
     """
 
-    __slots__ = ("count", "first", "keys", "model", "nested", "next", "others", "shapes", "uses", "via")
+    __slots__ = ("before", "count", "first", "keys", "model", "nested", "next", "others", "shapes", "then", "uses", "via")
 
     def __init__(self, shapes: Shapes, keys: tuple[str, ...], nested: tuple[bool, ...]) -> None:
         self.shapes = shapes
@@ -238,6 +239,8 @@ class Shape:
         self.count = len(keys)
         self.via: Production | None = None
         self.next: Shape | None = None
+        self.before: Production | None = None
+        self.then: Shape | None = None
         self.others: dict[Production, Shape] = {}
         self.uses = 0
         self.model: dict[str, Any] | None = None
@@ -245,13 +248,13 @@ class Shape:
 
     def follow(self, p: Production) -> Shape:
         """The shape after one more child, read by `p`."""
-        shape = self.others.get(p)
+        shape = self.then if self.before is p else self.others.get(p)
         if shape is None:
             self.shapes.one_more()
             shape = Shape(self.shapes, (*self.keys, p.key), (*self.nested, p.many or p.op == SE_COMPLEX))
             self.others[p] = shape
-        self.via = p
-        self.next = shape
+        self.before, self.then = self.via, self.next
+        self.via, self.next = p, shape
         return shape
 
     def finish(self, values: list[Any], base: int) -> dict[str, Any]:
@@ -1077,18 +1080,6 @@ def small_numbers(signed: int) -> tuple[Any, ...]:
 
 
 NUMBERS = (small_numbers(0), small_numbers(1))
-
-
-def load(buffer: bytes, i: int) -> int:
-    """Eight bytes, big-endian; C compilers make it one load and a byte swap."""
-    word = buffer[i]
-    word = (word << 8) | buffer[i + 1]
-    word = (word << 8) | buffer[i + 2]
-    word = (word << 8) | buffer[i + 3]
-    word = (word << 8) | buffer[i + 4]
-    word = (word << 8) | buffer[i + 5]
-    word = (word << 8) | buffer[i + 6]
-    return (word << 8) | buffer[i + 7]
 
 
 class Grammar:
