@@ -101,7 +101,7 @@ def load_all(engine: Any, messages: Messages) -> tuple[float, float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=0, help="how many, in pieces; default: all")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20, help="of each; the first ones warm up (default: 20)")
     parser.add_argument("--wheel", type=Path, help="use this wheel instead of downloading it")
     parser.add_argument("--no-java", action="store_true", help="leave EXIficient out")
     args = parser.parse_args()
@@ -113,7 +113,7 @@ def main() -> int:
         if not args.no_java:
             try:
                 shared = unpack(args.wheel or download(Path(scratch)), Path(scratch))
-                rates["EXIficient to XML"] = exificient(shared, messages, 4 * args.rounds, Path(scratch))
+                rates["EXIficient to XML"] = exificient(shared, messages, args.rounds, Path(scratch))
             except (subprocess.CalledProcessError, FileNotFoundError) as error:
                 print(f"EXIficient is left out: {error}")
         rates["plugtap plain"] = plugtap(build.plain, messages, args.rounds)

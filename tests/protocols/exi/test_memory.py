@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from pathlib import Path
@@ -63,6 +64,14 @@ def test_contents_are_the_callers_own(engine: str) -> None:
     del first["V2G_Message"]["Header"]["SessionID"]
     assert second == exi.decode("din", SESSION[0]) != first
     assert second["V2G_Message"]["Header"]["SessionID"] == "A1B2C3D4E5F60718"
+
+
+def test_garbage_collector_minds_the_contents(engine: str) -> None:
+    """A cycle that a caller makes through decoded elements is found: elements with children are watched, as dictionaries filled key by key are."""
+    for _ in range(3):  # first key by key, then from a model
+        content = exi.decode("din", SESSION[1])
+        message = content["V2G_Message"]
+        assert gc.is_tracked(message) and gc.is_tracked(message["Body"]) and gc.is_tracked(message["Body"]["CurrentDemandRes"])
 
 
 def test_more_kinds_of_elements_than_are_remembered(engine: str) -> None:
