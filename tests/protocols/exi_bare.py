@@ -15,6 +15,7 @@ class Reader(engine.Reader):
 
 class Grammar(engine.Grammar):
     def reader(self) -> Reader:
+        self.spare.clear()  # the last one, which was put back
         return Reader()
 
 
