@@ -213,7 +213,7 @@ def _false(scenario: Scenario, judged: Judged, truth: Judged, *, doubtful: bool)
     """What a tap that cannot know says all the same, and wrongly. `doubtful`: it may name somebody as a possibility."""
     named, expect = _named(scenario), scenario.expect
     true = {(finding.check, finding.side) for finding in truth.findings}
-    sides = {session.verdict.side for session in truth.sessions} | {expect.side}
+    sides = {session.verdict.side for session in truth.sessions} | {expect.side, *expect.sides}
     wrong = [
         f"error that isn't: {finding.check} ({finding.side}, {finding.certainty}): {finding.detail}"
         for finding in judged.findings

@@ -53,6 +53,7 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: str = ""  # of the last session
     outcomes: tuple[str, ...] = ()  # of all own sessions in order
     side: str = ""
+    sides: tuple[str, ...] = ()  # who else may rightly be blamed by a tap that hears a part of it
     verdict: str = ""  # the check the verdict should name
     checks: tuple[str, ...] = ()
     also: tuple[str, ...] = ()

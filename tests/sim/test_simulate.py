@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from plugtap.protocols.events import V2gMessage
+from plugtap.protocols.items import Tick
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.capture_scenario import events_of, scenario_text
 from plugtap.sim.matrix import analyse
@@ -95,7 +96,8 @@ def test_a_scenario_made_of_a_capture_tells_the_same_story(pattern: str, capture
     path = next((captures / "files").rglob(pattern))
     real = list(read_items(str(path)))
     text, _ = scenario_text(real, path.name)
-    made = scenarios.bench(scenarios.parse(text, "real")).run()
+    # Only our own recordings prove silence: told without that proof, as the capture is.
+    made = [item for item in scenarios.bench(scenarios.parse(text, "real")).run() if not isinstance(item, Tick)]
     told = []
     for items in (real, made):
         session = next(report for report in analyse(items)[0] if report.messages.get("SessionSetupRes"))
