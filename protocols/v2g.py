@@ -117,6 +117,8 @@ class V2gDecoder:
             return (sets[0] if sets else None), False
         if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
             return "sap", False
+        if stream.chosen is not None:
+            return None, False  # ISO 15118-20 was agreed, which has payload types of its own: no message of another schema is looked for
         return self._guess(stream.guess, raw.payload), True
 
     def _guess(self, before: str | None, payload: bytes) -> str | None:

@@ -44,6 +44,14 @@ def test_negotiated_and_no_other() -> None:
     assert exi.decode_message("iso2", ISO2).message == "SessionStopReq"
 
 
+def test_iso20_negotiated_and_no_other() -> None:
+    """A payload of DIN in its payload type, on a connection that chose ISO 15118-20, is not guessed at."""
+    offer = exi.encode("sap", {"supportedAppProtocolReq": {"AppProtocol": [{**PROTOCOL, "ProtocolNamespace": "urn:iso:std:iso:15118:-20:DC"}]}})
+    *_, other = read(offer, SAP[1], DIN)
+    assert (other.schema, other.message, other.guessed) == (None, None, False)
+    assert other.error is not None and other.error["reason"] == "no schema known for payload type 0x8001"
+
+
 def test_joined_in_the_middle() -> None:
     assert schemas(read(DIN, DIN)) == [("din", "SessionStopReq", True)] * 2
     assert schemas(read(ISO2, ISO2)) == [("iso2", "SessionStopReq", True)] * 2
