@@ -17,59 +17,68 @@ STEP_BACK = 1_000_000_000  # a source whose time falls by more than this has had
 
 
 class Timers:
-    """Deadlines by key; setting a key again replaces it."""
+    """Deadlines by key; setting a key again replaces it.
+
+    A deadline that is put off again and again, as at every message of a charge loop, leaves its entry in the heap as it is: the entry is
+    brought up to date when it comes to the top.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int]] = []
-        self._calls: dict[int, tuple[Hashable, Timer]] = {}
-        self._number: dict[Hashable, int] = {}
+        self._live: dict[Hashable, tuple[int, int, Timer]] = {}  # key -> t, number, call
+        self._heap: list[tuple[int, int, Hashable]] = []  # t, number, key; of each live key at least one entry, not later than its t
+        self._queued: dict[Hashable, int] = {}  # key -> t of one of its entries
         self._count = 0
 
     def set(self, key: Hashable, t: int, call: Timer) -> None:
         """Call `call(t)` once the watermark has passed `t`."""
-        self.cancel(key)
         self._count += 1
-        self._number[key] = self._count
-        self._calls[self._count] = (key, call)
-        heapq.heappush(self._heap, (t, self._count))
+        self._live[key] = (t, self._count, call)
+        queued = self._queued.get(key)
+        if queued is None or t < queued:
+            self._queued[key] = t
+            heapq.heappush(self._heap, (t, self._count, key))
 
     def cancel(self, key: Hashable) -> None:
         """Forget the deadline of `key`, if there is one."""
-        number = self._number.pop(key, None)
-        if number is not None:
-            del self._calls[number]
+        self._live.pop(key, None)
 
     def next(self) -> int | None:
         """Time of the earliest deadline."""
-        while self._heap and self._heap[0][1] not in self._calls:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            t, number, key = heap[0]
+            live = self._live.get(key)
+            if live is None:
+                heapq.heappop(heap)
+                self._queued.pop(key, None)
+            elif live[1] == number:
+                return t
+            else:
+                heapq.heapreplace(heap, (live[0], live[1], key))
+                self._queued[key] = live[0]
+        return None
 
     def run_before(self, t: int) -> Iterator[int]:
         """Run each deadline earlier than `t`, in order; yields its time after it ran (it may have set others)."""
-        while (due := self.next()) is not None and due < t:
-            _, number = heapq.heappop(self._heap)
-            key, call = self._calls.pop(number)
-            if self._number.get(key) == number:
-                del self._number[key]
+        while self._heap and self._heap[0][0] < t and (due := self.next()) is not None and due < t:
+            _, _, key = heapq.heappop(self._heap)
+            self._queued.pop(key, None)
+            _, _, call = self._live.pop(key)
             call(due)
             yield due
 
     def drop_between(self, start: int, end: int) -> int:
         """Drop deadlines in (start, end): the silence up to them is not proven. Returns how many."""
-        dropped = 0
-        for t, number in list(self._heap):
-            if start < t < end and number in self._calls:
-                key, _ = self._calls.pop(number)
-                self._number.pop(key, None)
-                dropped += 1
-        return dropped
+        dropped = [key for key, (t, _, _) in self._live.items() if start < t < end]
+        for key in dropped:
+            del self._live[key]
+        return len(dropped)
 
     def clear(self) -> None:
         """Drop all."""
         self._heap.clear()
-        self._calls.clear()
-        self._number.clear()
+        self._live.clear()
+        self._queued.clear()
 
 
 class Ordered(Generic[T]):

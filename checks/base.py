@@ -19,7 +19,7 @@ No I/O, no clock: `self.now` is the time of the event or deadline being handled.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
@@ -31,12 +31,31 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., None])
 
 
-def on(kind: type[Event], *names: str) -> Callable[[F], F]:
-    """Mark a method as handler of an event type. `names` narrow it: V2gMessage.message, Exchange.name, Mme.name, Tcp.kind, PhaseEntered.phase."""
+Guard = Callable[["Session", Any], Any]
+
+
+class Handles(NamedTuple):
+    """One mark of a handler: what it is called for."""
+
+    kind: type[Event]
+    names: tuple[str, ...]
+    only: Guard | None
+    quiet: tuple[str, ...]
+    once: bool
+
+
+def on(kind: type[Event], *names: str, only: Guard | None = None, quiet: tuple[str, ...] = (), once: bool = False) -> Callable[[F], F]:
+    """Mark a method as handler of an event type.
+
+    `names` narrow it: V2gMessage.message (``*Req`` and ``*Res``: all requests, all responses), Exchange.name, Mme.name, Tcp.kind,
+    PhaseEntered.phase. `only` narrows it further: ``only(session, event)`` is asked once an event for all handlers that share it, and where
+    it says no they are not called. `quiet` is what such a handler would have counted then (``("armed", "evaluated")``); it must have done
+    nothing else. `once`: the first such event of a session is enough.
+    """
 
     def mark(method: F) -> F:
         handlers = getattr(method, "handles", [])
-        handlers.append((kind, names))
+        handlers.append(Handles(kind, names, only, quiet, once))
         method.handles = handlers  # type: ignore[attr-defined]
         return method
 

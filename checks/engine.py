@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from plugtap.checks.base import Check, Waiting
+from plugtap.checks.base import Check, Guard, Handles, Waiting
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
@@ -46,10 +46,13 @@ class Counters:
 _NAME_FIELD: dict[type[Event], str] = {V2gMessage: "message", Exchange: "name", Mme: "name", Tcp: "kind", PhaseEntered: "phase"}
 
 
-def event_name(event: Event) -> str | None:
-    """The name by which handlers narrow an event type."""
-    field = _NAME_FIELD.get(type(event))
-    return None if field is None else getattr(event, field)
+class _Route(NamedTuple):
+    """A handler of a check, and one of its marks."""
+
+    order: int  # of the calls
+    index: int  # of the check
+    method: str
+    mark: Handles
 
 
 class _Plan:
@@ -57,14 +60,62 @@ class _Plan:
 
     def __init__(self, checks: Iterable[type[Check]]) -> None:
         self.checks = list(checks)
-        # event type -> name ("" any) -> [(index of check, method name)]
-        self.routes: dict[type[Event], dict[str, list[tuple[int, str]]]] = {}
+        self.routes: dict[type[Event], dict[str, list[_Route]]] = {}  # event type -> name ("" any) -> handlers
+        order = 0
         for i, check in enumerate(self.checks):
             for attribute in dir(check):
-                for kind, names in getattr(getattr(check, attribute, None), "handles", ()):
-                    table = self.routes.setdefault(kind, {})
-                    for name in names or ("",):
-                        table.setdefault(name, []).append((i, attribute))
+                for mark in getattr(getattr(check, attribute, None), "handles", ()):
+                    table = self.routes.setdefault(mark.kind, {})
+                    order += 1
+                    for name in mark.names or ("",):
+                        table.setdefault(name, []).append(_Route(order, i, attribute, mark))
+
+    def find(self, kind: type[Event], name: str | None) -> list[_Route]:
+        """The handlers of an event: first those of any or of all requests or responses, then those that name it."""
+        table = self.routes.get(kind, {})
+        if not name:
+            return table.get("", [])
+        general = table.get("", []) + (table.get(f"*{name[-3:]}", []) if kind is V2gMessage else [])
+        return sorted(general) + table.get(name, [])
+
+
+class _Calls:
+    """The handlers to call for a kind of event while the same guards hold, and what the others would have counted."""
+
+    __slots__ = ("methods", "once", "quiet", "times")
+
+    def __init__(self) -> None:
+        self.methods: list[tuple[Check, Callable[[Any], None]]] = []
+        self.quiet: list[tuple[dict[str, int], str]] = []
+        self.once: list[tuple[int, str]] = []
+        self.times = 0  # not yet counted for `quiet`
+
+    def settle(self) -> None:
+        """Count what was put off."""
+        for row, what in self.quiet:
+            row[what] += self.times
+        self.times = 0
+
+
+class _Bound:
+    """The handlers of one kind of event in one session."""
+
+    __slots__ = ("all_hold", "calls", "guards", "routes")
+
+    def __init__(self, routes: list[_Route]) -> None:
+        self.routes = routes
+        guards: dict[Guard, int] = {}
+        for route in routes:
+            if route.mark.only is not None:
+                guards.setdefault(route.mark.only, 1 << len(guards))
+        self.guards = list(guards.items())
+        self.all_hold = (1 << len(guards)) - 1
+        self.calls: dict[int, _Calls] = {}  # which guards hold -> the calls
+
+    def holds(self, route: _Route, held: int) -> bool:
+        """Is the handler to be called?"""
+        only = route.mark.only
+        return only is None or any(held & bit for guard, bit in self.guards if guard is only)
 
 
 class SessionChecks:
@@ -79,7 +130,8 @@ class SessionChecks:
         self._told_t: dict[str, int] = {}  # … and when they got it
         self.objects: list[Check | None] = [None] * len(engine.plan.checks)
         # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
-        self._bound: dict[tuple[type[Event], str | None], list[tuple[Check, Callable[[Any], None]]]] = {}
+        self._bound: dict[tuple[type[Event], str | None], _Bound] = {}
+        self._spent: set[tuple[int, str]] = set()  # handlers that wanted one event only, and had it
         self._disabled = 0
         self._protocol: str | None = None
         # Checks that wait for the dialogue's next step, whatever it is (checks/asked.py): few at a time, asked at every step.
@@ -87,42 +139,81 @@ class SessionChecks:
 
     def handle(self, event: Event) -> None:
         """Give one event to every check that asked for it."""
-        self.now = max(self.now, event.t)
-        if self._disabled != len(self.engine.disabled) or self._protocol != self.session.protocol:
-            self._disabled, self._protocol = len(self.engine.disabled), self.session.protocol
-            self._bound.clear()
-        key = (type(event), event_name(event))
-        bound = self._bound.get(key)
+        session = self.session
+        if event.t > self.now:
+            self.now = event.t
+        if self._disabled != len(self.engine.disabled) or self._protocol != session.protocol:
+            self._disabled, self._protocol = len(self.engine.disabled), session.protocol
+            self._unbind()
+        kind = type(event)
+        field = _NAME_FIELD.get(kind)
+        name = None if field is None else getattr(event, field)
+        bound = self._bound.get((kind, name))
         if bound is None:
-            bound = self._bound[key] = list(self._methods(*key))
-        for check, method in bound:
+            bound = self._bound[kind, name] = _Bound(list(self._routes(kind, name)))
+        held = 0
+        try:
+            for guard, bit in bound.guards:
+                if guard(session, event):
+                    held |= bit
+        except Exception:  # a guard saves calls and no more: without its answer all are called
+            held = bound.all_hold
+        calls = bound.calls.get(held)
+        if calls is None:
+            calls = bound.calls[held] = self._calls(bound, held)
+        calls.times += 1
+        for check, method in calls.methods:
             try:
                 method(event)
             except Exception as error:  # a check's own fault must not stop the others
                 self.engine.failed(check.meta, error)
-        if self.waiting and key[0] in STEPS:
+        if calls.once:
+            self._spent.update(calls.once)
+            self._unbind()
+        if self.waiting and kind in STEPS:
             for waiting in list(self.waiting):
                 try:
                     waiting.step(event)
                 except Exception as error:  # isolation: see above
                     self.engine.failed(waiting.meta, error)
 
-    def _methods(self, kind: type[Event], name: str | None) -> Iterator[tuple[Check, Callable[[Any], None]]]:
-        routes = self.engine.plan.routes.get(kind, {})
+    def _routes(self, kind: type[Event], name: str | None) -> Iterator[_Route]:
         spoken = self._protocol if self._protocol in V2G_PROTOCOLS else None
-        for table_key in ("", name) if name else ("",):
-            for index, method in routes.get(table_key, ()):
-                if spoken is not None and spoken not in self.engine.plan.checks[index].meta.protocols:
-                    continue  # the check's rule is not one of the protocol that was negotiated
-                check = self._object(index)
-                if check is not None:
-                    yield check, getattr(check, method)
+        for route in self.engine.plan.find(kind, name):
+            meta = self.engine.plan.checks[route.index].meta
+            if spoken is not None and spoken not in meta.protocols:
+                continue  # the check's rule is not one of the protocol that was negotiated
+            if meta.id not in self.engine.disabled and (route.index, route.method) not in self._spent:
+                yield route
+
+    def _calls(self, bound: _Bound, held: int) -> _Calls:
+        calls = _Calls()
+        for route in bound.routes:
+            if not bound.holds(route, held):
+                row = self.row(self.engine.plan.checks[route.index].meta)
+                calls.quiet.extend((row, what) for what in route.mark.quiet)
+                continue
+            check = self._object(route.index)
+            if check is not None:
+                calls.methods.append((check, getattr(check, route.method)))
+                if route.mark.once:
+                    calls.once.append((route.index, route.method))
+        return calls
+
+    def _unbind(self) -> None:
+        """What was found of handlers no longer holds."""
+        self.settle()
+        self._bound.clear()
+
+    def settle(self) -> None:
+        """Count what was put off."""
+        for bound in self._bound.values():
+            for calls in bound.calls.values():
+                calls.settle()
 
     def _object(self, index: int) -> Check | None:
         check = self.objects[index]
         kind = self.engine.plan.checks[index]
-        if kind.meta.id in self.engine.disabled:
-            return None
         if check is None:
             try:
                 check = kind(self)
@@ -162,26 +253,26 @@ class SessionChecks:
 
     def row(self, meta: Meta) -> dict[str, int]:
         """The check's counters, for `plugtap checks --stats`."""
-        return self.engine.counters.row(meta.id)
+        return self.engine.counted.row(meta.id)
 
     def emit(self, check: Check, **facts: Any) -> None:
         """Apply coverage, gap policy and settings, then make or repeat the finding."""
         meta, session = check.meta, self.session
-        self.engine.counters.add(meta.id, "evaluated")
+        self.engine.counted.add(meta.id, "evaluated")
         certainty = facts["certainty"] or meta.certainty
         if meta.pairs == "own" and session.pair == "foreign":
-            self.engine.counters.add(meta.id, "suppressed")
+            self.engine.counted.add(meta.id, "suppressed")
             return
         if any(not session.sees(need) for need in meta.needs):
-            self.engine.counters.add(meta.id, "suppressed")
+            self.engine.counted.add(meta.id, "suppressed")
             return
         since = facts["since"]
         if since is not None and meta.gap != "proceed" and session.gap_since(since):
             if meta.gap == "suppress":
-                self.engine.counters.add(meta.id, "suppressed")
+                self.engine.counted.add(meta.id, "suppressed")
                 return
             certainty = "possible"
-        self.engine.counters.add(meta.id, "fired")
+        self.engine.counted.add(meta.id, "fired")
         key = (meta.id, facts["key"])
         known = self.findings.get(key)
         t = facts["t"]
@@ -260,11 +351,18 @@ class Engine:
         self.set_timer = set_timer
         self.cancel_timer = cancel_timer
         self.changed = changed
-        self.counters = Counters()
+        self.counted = Counters()
         self.disabled: set[str] = set()
         self.failures: dict[str, tuple[int, str]] = {}  # check -> times, first reason
         self.capped_findings = 0
         self.sessions: dict[str, SessionChecks] = {}
+
+    @property
+    def counters(self) -> Counters:
+        """The counters as they stand."""
+        for entry in self.sessions.values():
+            entry.settle()
+        return self.counted
 
     def _enabled(self, meta: Meta) -> bool:
         for key in (meta.id, f"{meta.family}-*"):
@@ -275,7 +373,7 @@ class Engine:
 
     def failed(self, meta: Meta, error: Exception) -> None:
         """A check raised: count it, remember the first reason, switch it off when it goes on."""
-        self.counters.add(meta.id, "failed")
+        self.counted.add(meta.id, "failed")
         times, reason = self.failures.get(meta.id, (0, f"{type(error).__name__}: {error}"))
         self.failures[meta.id] = (times + 1, reason)
         if times + 1 >= MAX_FAILURES:
@@ -294,7 +392,9 @@ class Engine:
 
     def forget(self, session: Session) -> None:
         """The session is reported: drop its check objects."""
-        self.sessions.pop(session.id, None)
+        entry = self.sessions.pop(session.id, None)
+        if entry is not None:
+            entry.settle()
 
 
 def severity_rank(severity: str) -> int:
