@@ -7,6 +7,7 @@ import math
 from plugtap.checks.base import Check, on
 from plugtap.checks.cp_common import already_failed, has_pwm, in_hlc, letter, ns, pilot, seconds
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import with_pilot
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Pilot, V2gMessage
@@ -55,7 +56,7 @@ class DutyNotDigital(Check):
         example="8.5 % in CableCheck.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=with_pilot)
     def message(self, ev: V2gMessage) -> None:
         session = self.session
         held = session.pilot
@@ -160,7 +161,7 @@ class CBeforeCpdFinished(Check):
         if ev.body.get("EVSEProcessing", "Finished") == "Finished":
             self.finished = True
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=with_pilot)
     def message(self, ev: V2gMessage) -> None:
         held = self.session.pilot
         if self.finished or held is None or not in_hlc(self.session) or not is_dc(self.session):
@@ -279,7 +280,7 @@ class CToBMidCharge(Check):
             self.evaluated()
             self.edge = None
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=with_pilot)
     def message(self, ev: V2gMessage) -> None:
         if self.edge is not None and ev.t - self.edge.t > ns(self.limit("stop_before")):
             self._say(None)

@@ -6,6 +6,7 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.cp_common import in_hlc, letter, ns, pilot, seconds
 from plugtap.checks.finding import Value
 from plugtap.checks.tables import limits_of
+from plugtap.checks.guards import with_pilot
 from plugtap.checks.meta import Limit, Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Loss, Mme, Pilot, Sdp, Tcp, V2gMessage
@@ -59,7 +60,7 @@ class CpStateVsMessage(Check):
     def checked(self, ev: V2gMessage) -> None:
         self.cable_check = True
 
-    @on(V2gMessage, *NEED_C)
+    @on(V2gMessage, *NEED_C, only=with_pilot)
     def message(self, ev: V2gMessage) -> None:
         held = self.session.pilot
         if held is None or letter(held.state) != "B" or self.was_ready or self.cable_check:

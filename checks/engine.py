@@ -50,7 +50,7 @@ class _Route(NamedTuple):
     """A handler of a check, and one of its marks."""
 
     order: int  # of the calls
-    index: int  # of the check
+    check: int  # its place in the plan
     method: str
     mark: Handles
 
@@ -125,6 +125,7 @@ class SessionChecks:
         self.engine = engine
         self.session = session
         self.now = session.start
+        self._id, self._set_timer, self._cancel_timer = session.id, engine.set_timer, engine.cancel_timer
         self.findings: dict[tuple[str, str], Finding] = {}
         self.told: dict[str, int] = {}  # finding -> the revision consumers have
         self._told_t: dict[str, int] = {}  # … and when they got it
@@ -140,8 +141,7 @@ class SessionChecks:
     def handle(self, event: Event) -> None:
         """Give one event to every check that asked for it."""
         session = self.session
-        if event.t > self.now:
-            self.now = event.t
+        self.now = max(self.now, event.t)
         if self._disabled != len(self.engine.disabled) or self._protocol != session.protocol:
             self._disabled, self._protocol = len(self.engine.disabled), session.protocol
             self._unbind()
@@ -180,24 +180,24 @@ class SessionChecks:
     def _routes(self, kind: type[Event], name: str | None) -> Iterator[_Route]:
         spoken = self._protocol if self._protocol in V2G_PROTOCOLS else None
         for route in self.engine.plan.find(kind, name):
-            meta = self.engine.plan.checks[route.index].meta
+            meta = self.engine.plan.checks[route.check].meta
             if spoken is not None and spoken not in meta.protocols:
                 continue  # the check's rule is not one of the protocol that was negotiated
-            if meta.id not in self.engine.disabled and (route.index, route.method) not in self._spent:
+            if meta.id not in self.engine.disabled and (route.check, route.method) not in self._spent:
                 yield route
 
     def _calls(self, bound: _Bound, held: int) -> _Calls:
         calls = _Calls()
         for route in bound.routes:
             if not bound.holds(route, held):
-                row = self.row(self.engine.plan.checks[route.index].meta)
+                row = self.row(self.engine.plan.checks[route.check].meta)
                 calls.quiet.extend((row, what) for what in route.mark.quiet)
                 continue
-            check = self._object(route.index)
+            check = self._object(route.check)
             if check is not None:
                 calls.methods.append((check, getattr(check, route.method)))
                 if route.mark.once:
-                    calls.once.append((route.index, route.method))
+                    calls.once.append((route.check, route.method))
         return calls
 
     def _unbind(self) -> None:
@@ -237,11 +237,11 @@ class SessionChecks:
 
     def at(self, check: Check, key: str, t: int, call: Timer) -> None:
         """Set a deadline."""
-        self.engine.set_timer((self.session.id, check.meta.id, key), t, lambda now: self._deadline(check, call, now))
+        self._set_timer((self._id, check.meta.id, key), t, lambda now: self._deadline(check, call, now))
 
     def cancel(self, check: Check, key: str) -> None:
         """Drop a deadline."""
-        self.engine.cancel_timer((self.session.id, check.meta.id, key))
+        self._cancel_timer((self._id, check.meta.id, key))
 
     def _deadline(self, check: Check, call: Timer, t: int) -> None:
         if check.meta.id not in self.engine.disabled and not self.session.closed:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, EXI_HEADER, oddly_coded
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import V2gMessage
 
-EXI_HEADER = 0x80
 
 
 @register
@@ -37,7 +37,7 @@ class DecodeFailed(Check):
         example="DIN was negotiated, the payload breaks off in V2G_Message/Body/PreChargeReq.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         self.arm()
         error = ev.error
@@ -82,7 +82,7 @@ class HeaderOptions(Check):
         example="The payload begins with 24 45 58 49 ($EXI).",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         if not ev.exi or ev.schema is None:
             return
@@ -114,7 +114,7 @@ class SchemaViolation(Check):
         example="MeterID of 40 characters, 32 allowed.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         if ev.message is None:
             return
@@ -149,7 +149,7 @@ class TrailingBytes(Check):
         example="ContractAuthenticationReq with one more byte 0x00.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         if ev.message is None:
             return

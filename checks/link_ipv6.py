@@ -206,7 +206,7 @@ class NdWrongMac(Check):
         self.connected = False
 
     @on(Tcp, "synack")
-    @on(V2gMessage)
+    @on(V2gMessage, once=True)
     def works(self, ev: Tcp | V2gMessage) -> None:
         self.connected = True
 

@@ -347,8 +347,8 @@ class PpAmpacityLimitsDc(_Proximity):
             return
         self.arm()
         tolerance = self.limit("dc_cap_tolerance") / 100
-        near = any(abs(limit - 690 * ampere) <= tolerance * 690 * ampere for ampere in CABLES.values())
-        if near and limit < self.promised * self.limit("dc_cap_share") / 100:
+        low = limit < self.promised * self.limit("dc_cap_share") / 100
+        if low and any(abs(limit - 690 * ampere) <= tolerance * 690 * ampere for ampere in CABLES.values()):
             self.fire(
                 ev,
                 f"EVSEMaximumPowerLimit is {limit / 1000:.1f} kW, ChargeParameterDiscoveryRes said {self.promised / 1000:.1f} kW.",

@@ -7,6 +7,7 @@ from typing import Any
 from plugtap.checks.asked import Asked
 from plugtap.checks.base import on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import first_loops
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import Presence, presence
@@ -14,15 +15,9 @@ from plugtap.checks.v2g_common import dig, failed, response_code
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.v2g_facts import is_request
 
-# The charge loop comes a thousand times an hour: what is missing in its first messages is missing in all.
-MAX_LOOPS = 20
-
 
 class _Presence(Asked):
     """Base: rows of one check. Subclasses mark `message` with the messages their rows name."""
-
-    def start(self) -> None:
-        self.loops = 0
 
     def look(self, ev: V2gMessage) -> None:
         """Hold a message against the rows."""
@@ -53,11 +48,6 @@ class _Presence(Asked):
             self.hold(ev, ev, detail, **facts)
         else:
             self.fire(ev, detail, **facts)
-
-    def loop(self, ev: V2gMessage) -> bool:
-        """Is this one of the first messages of the charge loop?"""
-        self.loops += 1
-        return self.loops <= MAX_LOOPS
 
 
 @register
@@ -194,10 +184,9 @@ class IsolationStatusMissing(_Presence):
     def message(self, ev: V2gMessage) -> None:
         self.look(ev)
 
-    @on(V2gMessage, "CurrentDemandRes")
+    @on(V2gMessage, "CurrentDemandRes", only=first_loops)
     def in_loop(self, ev: V2gMessage) -> None:
-        if self.loop(ev):
-            self.look(ev)
+        self.look(ev)
 
 
 @register
@@ -222,10 +211,9 @@ class LoopLimitsMissing(_Presence):
         example="CurrentDemandReq with targets only.",
     )
 
-    @on(V2gMessage, "CurrentDemandReq")
+    @on(V2gMessage, "CurrentDemandReq", only=first_loops)
     def in_loop(self, ev: V2gMessage) -> None:
-        if self.loop(ev):
-            self.look(ev)
+        self.look(ev)
 
 
 @register

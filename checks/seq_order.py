@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plugtap.checks.base import on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import not_looping
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.seq_common import LOOPS, OrderCheck, Place, special
@@ -43,7 +44,7 @@ class UnexpectedRequest(OrderCheck):
         example="PreChargeReq right after AuthorizationRes.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Req", only=not_looping)
     def message(self, ev: V2gMessage) -> None:
         if ev.message is None or not is_request(ev.message) or (stem(ev.message) in LOOPS and self._same(ev)):
             return
@@ -327,7 +328,7 @@ class NotRaised(OrderCheck):
         self.odd: V2gMessage | None = None
         self.after = ""
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Req", only=not_looping)
     def message(self, ev: V2gMessage) -> None:
         if ev.message is None or not is_request(ev.message):
             return
@@ -348,7 +349,7 @@ class NotRaised(OrderCheck):
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
         odd, self.odd = self.odd, None
-        if odd is None or odd.frame != ev.request.frame or failed(response_code(ev.response)):
+        if odd is None or odd is not ev.request or failed(response_code(ev.response)):
             return
         self.fire(
             [odd, ev.response], f"{odd.message} came after {self.after}, and the EVSE answered {response_code(ev.response)}.", key=str(odd.message),

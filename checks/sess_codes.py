@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, refused
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
@@ -37,7 +38,7 @@ class FailedCode(Check):
         example="ChargeParameterDiscoveryRes FAILED_WrongChargeParameter.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Res", only=refused, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         code = response_code(ev)
         if code is None or ev.message == "supportedAppProtocolRes":

@@ -170,14 +170,8 @@ class CaptureTruncated(Check):
         example="The first message of the capture is CurrentDemandReq.",
     )
 
-    def start(self) -> None:
-        self.seen = False
-
-    @on(V2gMessage)
+    @on(V2gMessage, once=True)
     def message(self, ev: V2gMessage) -> None:
-        if self.seen:
-            return
-        self.seen = True
         self.arm()
         if ev.message in FROM_START or "negotiated" in self.session.phases:
             self.evaluated()

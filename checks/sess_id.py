@@ -187,7 +187,7 @@ class IdMismatch(Check):
     def setup(self, ev: V2gMessage) -> None:
         self.given = None if failed(response_code(ev)) else ev
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Req")
     def message(self, ev: V2gMessage) -> None:
         given = self.given
         if given is None or ev.message is None or not is_request(ev.message) or ev.message in ("SessionSetupReq", "supportedAppProtocolReq"):

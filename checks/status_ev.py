@@ -6,6 +6,7 @@ from typing import Any
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, ev_not_well
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
@@ -22,8 +23,11 @@ REQUESTS = (
 @memo
 def ev_status(ev: V2gMessage) -> dict[str, Any]:
     """DC_EVStatus of a request; {} where there is none."""
-    for path in (("DC_EVStatus",), ("DC_EVChargeParameter", "DC_EVStatus"), ("DC_EVPowerDeliveryParameter", "DC_EVStatus")):
-        node = dig(ev.body, *path)
+    node = ev.body.get("DC_EVStatus")
+    if isinstance(node, dict):
+        return node
+    for holder in ("DC_EVChargeParameter", "DC_EVPowerDeliveryParameter"):
+        node = dig(ev.body, holder, "DC_EVStatus")
         if isinstance(node, dict):
             return node
     return {}
@@ -52,7 +56,7 @@ class EvError(Check):
         example="PowerDeliveryReq with FAILED_EVRESSMalfunction.",
     )
 
-    @on(V2gMessage, *REQUESTS)
+    @on(V2gMessage, *REQUESTS, only=ev_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         code = ev_status(ev).get("EVErrorCode")
         if code is None:
@@ -94,10 +98,15 @@ class EvNotReady(Check):
         example="CurrentDemandReq with EVTargetCurrent 30 A and EVReady false.",
     )
 
-    @on(V2gMessage, "PowerDeliveryReq", "CurrentDemandReq")
+    @on(V2gMessage, "PowerDeliveryReq")
+    def delivery(self, ev: V2gMessage) -> None:
+        if delivery_kind(ev.body) == "Start":
+            self.message(ev)
+
+    @on(V2gMessage, "CurrentDemandReq", only=ev_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         ready = ev_status(ev).get("EVReady")
-        if ready is None or (ev.message == "PowerDeliveryReq" and delivery_kind(ev.body) != "Start"):
+        if ready is None:
             return
         self.arm()
         if ready is False:

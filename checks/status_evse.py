@@ -6,6 +6,7 @@ from typing import Any
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, evse_not_well
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
@@ -23,11 +24,10 @@ AC_RESPONSES = ("ChargeParameterDiscoveryRes", "PowerDeliveryRes", "ChargingStat
 @memo
 def any_status(ev: V2gMessage) -> dict[str, Any]:
     """DC_EVSEStatus or AC_EVSEStatus of a response; {} where there is none."""
-    for path in (("AC_EVSEStatus",), ("AC_EVSEChargeParameter", "AC_EVSEStatus")):
-        node = dig(ev.body, *path)
-        if isinstance(node, dict):
-            return node
-    return dc_status(ev)
+    node = ev.body.get("AC_EVSEStatus")
+    if not isinstance(node, dict) and "AC_EVSEChargeParameter" in ev.body:
+        node = dig(ev.body, "AC_EVSEChargeParameter", "AC_EVSEStatus")
+    return node if isinstance(node, dict) else dc_status(ev)
 
 
 @register
@@ -54,7 +54,7 @@ class EvseFault(Check):
         example="PreChargeRes with EVSE_EmergencyShutdown, four times.",
     )
 
-    @on(V2gMessage, *DC_RESPONSES)
+    @on(V2gMessage, *DC_RESPONSES, only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         code = dc_status(ev).get("EVSEStatusCode")
         if code is None:
@@ -220,7 +220,7 @@ class RenegotiationAsked(Check):
         example="ChargingStatusRes with EVSENotification ReNegotiation.",
     )
 
-    @on(V2gMessage, *AC_RESPONSES, "CurrentDemandRes")
+    @on(V2gMessage, *AC_RESPONSES, "CurrentDemandRes", only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         status = any_status(ev)
         if "EVSENotification" not in status:
@@ -304,7 +304,7 @@ class NotificationDelay(Check):
         example="StopCharging with NotificationMaxDelay 65535.",
     )
 
-    @on(V2gMessage, *DC_RESPONSES, "ChargingStatusRes")
+    @on(V2gMessage, *DC_RESPONSES, "ChargingStatusRes", only=evse_not_well)
     def message(self, ev: V2gMessage) -> None:
         status = any_status(ev)
         delay, notification = status.get("NotificationMaxDelay"), status.get("EVSENotification")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, evse_not_well
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import dc_status, processing, where
@@ -37,7 +38,7 @@ class IsolationInvalid(Check):
         example="PreChargeRes with EVSEIsolationStatus Invalid, the EV leaves C.",
     )
 
-    @on(V2gMessage, *CHECKED)
+    @on(V2gMessage, *CHECKED, only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         status = dc_status(ev).get("EVSEIsolationStatus")
         if status is None:
@@ -79,7 +80,7 @@ class IsolationFault(Check):
         example="CableCheckRes with EVSEIsolationStatus Fault.",
     )
 
-    @on(V2gMessage, *ALL)
+    @on(V2gMessage, *ALL, only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         status = dc_status(ev).get("EVSEIsolationStatus")
         if status is None:
@@ -117,7 +118,7 @@ class NoMonitor(Check):
         example="CableCheckRes with EVSEIsolationStatus No_IMD.",
     )
 
-    @on(V2gMessage, *ALL)
+    @on(V2gMessage, *ALL, only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         status = dc_status(ev).get("EVSEIsolationStatus")
         if status is None:

@@ -260,10 +260,9 @@ class FinEarly(Check):
         example="FIN of the SECC 0.4 ms after supportedAppProtocolReq.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, "supportedAppProtocolReq", "SessionSetupRes")
     def message(self, ev: V2gMessage) -> None:
-        if ev.message in ("supportedAppProtocolReq", "SessionSetupRes"):
-            self.arm()
+        self.arm()
 
     @on(Tcp, "fin")
     def closed(self, ev: Tcp) -> None:

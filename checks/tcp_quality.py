@@ -5,6 +5,7 @@ from __future__ import annotations
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.tables import limits_of
+from plugtap.checks.guards import oddly_coded
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import ns, seconds
@@ -48,13 +49,14 @@ class RetransmissionRate(Check):
 
     def start(self) -> None:
         self.window: int | None = None
+        self.span = ns(self.limit("retransmission_window"))
         self.segments = 0
         self.again: list[Tcp] = []
         self.count = 0
 
     @on(Tcp, "data", "retransmission")
     def segment(self, ev: Tcp) -> None:
-        if self.window is None or ev.t - self.window > ns(self.limit("retransmission_window")):
+        if self.window is None or ev.t - self.window > self.span:
             self.arm()
             self.window, self.segments, self.again, self.count = ev.t, 0, [], 0
         self.segments += 1
@@ -189,7 +191,7 @@ class SplitV2gtp(Check):
         example="CertificateInstallationRes in four segments.",
     )
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=oddly_coded, quiet=("armed",))
     def message(self, ev: V2gMessage) -> None:
         self.arm()
         if ev.first_frame and ev.first_frame != ev.frame:

@@ -82,11 +82,10 @@ def processing(message: V2gMessage) -> str | None:
 @memo
 def dc_status(message: V2gMessage) -> dict[str, Any]:
     """DC_EVSEStatus of a response, wherever the message holds it; {} where there is none."""
-    for path in (("DC_EVSEStatus",), ("DC_EVSEChargeParameter", "DC_EVSEStatus")):
-        node = dig(message.body, *path)
-        if isinstance(node, dict):
-            return node
-    return {}
+    node = message.body.get("DC_EVSEStatus")
+    if not isinstance(node, dict):
+        node = dig(message.body, "DC_EVSEChargeParameter", "DC_EVSEStatus")
+    return node if isinstance(node, dict) else {}
 
 
 # Last phase -> words for it within a sentence.

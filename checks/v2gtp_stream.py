@@ -6,6 +6,7 @@ from collections import deque
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.sap_negotiation import KNOWN, offers_of
@@ -28,7 +29,7 @@ class _Oddity(Check):
 
     kinds: tuple[str, ...] = ()
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=never, quiet=("armed",))
     def message(self, ev: V2gMessage) -> None:
         self.arm()
 

@@ -10,6 +10,9 @@ from plugtap.checks.value_common import LOOP_REQ, LOOP_RES, PARAMETERS_RES, Held
 from plugtap.protocols.events import V2gMessage
 
 
+LIMIT_FLAGS = ("EVSECurrentLimitAchieved", "EVSEVoltageLimitAchieved", "EVSEPowerLimitAchieved")
+
+
 class _Held(Check):
     """Base: a condition on the charge loop that must hold for a while."""
 
@@ -19,6 +22,10 @@ class _Held(Check):
     def judge(self, ev: V2gMessage, bad: bool, limit_name: str) -> V2gMessage | None:
         """The first message of the stretch once `bad` has held for the limit."""
         self.arm()
+        if not bad:
+            self.held.first = None
+            self.evaluated()
+            return None
         first = self.held.feed(ev, bad, self.limit(limit_name))
         if first is None:
             self.evaluated()
@@ -102,6 +109,9 @@ class PresentAboveTarget(_Held):
         if self.target is not None and target < self.target:
             self.fell = ev.t
         self.target = target
+        if amps <= target:
+            self.judge(ev, False, "over_time")
+            return
         following = self.fell is not None and ev.t - self.fell < ns(self.limit("follow_time"))
         allowed = target + max(self.limit("current_tolerance"), target * self.limit("current_tolerance_part") / 100, min(self.tolerance, 50.0))
         first = self.judge(ev, amps > allowed and not following, "over_time")
@@ -145,11 +155,10 @@ class TargetMismatch(_Held):
         wanted = target if not el.evse_max_i else min(target, el.evse_max_i)
         if el.evse_max_p and volts and volts > 50:
             wanted = min(wanted, el.evse_max_p / volts)
-        flags = any(ev.body.get(f"EVSE{what}LimitAchieved") is True for what in ("Current", "Voltage", "Power"))
         # Near the target voltage the EVSE regulates voltage: the current is the battery's.
         at_voltage = volts is not None and el.target_v is not None and volts >= el.target_v - 3
         bound = wanted - max(self.limit("mismatch"), wanted * self.limit("mismatch_part") / 100)
-        first = self.judge(ev, amps < bound and not flags and not at_voltage, "mismatch_time")
+        first = self.judge(ev, amps < bound and not at_voltage and not any(ev.body.get(flag) is True for flag in LIMIT_FLAGS), "mismatch_time")
         if first is not None:
             self.fire([first, ev], f"EVSEPresentCurrent is {amps:g} A, asked for and allowed are {wanted:g} A; no limit flag is set.", since=first.t,
                       values={"EVSEPresentCurrent": quantity(amps, "A", bound, "<"), "EVTargetCurrent": quantity(target, "A")})  # fmt: skip
@@ -219,12 +228,13 @@ class PowerAboveLimit(_Held):
     def message(self, ev: V2gMessage) -> None:
         volts, amps = present(ev)
         el = self.session.electrical
-        tops = [(name, p) for name, p in (("EVMaximumPowerLimit", el.ev_max_p), ("EVSEMaximumPowerLimit", el.evse_max_p)) if p and p > 0]
-        if volts is None or amps is None or not tops:
+        name, top = "EVMaximumPowerLimit", el.ev_max_p if el.ev_max_p and el.ev_max_p > 0 else None
+        if el.evse_max_p and el.evse_max_p > 0 and (top is None or el.evse_max_p < top):
+            name, top = "EVSEMaximumPowerLimit", el.evse_max_p
+        if volts is None or amps is None or top is None:
             return
         if el.target_i is not None and amps > 3 * max(el.target_i, 1):
             return  # the current itself is wrong: value-present-exceeds-target
-        name, top = min(tops, key=lambda x: x[1])
         bound = top * (1 + self.limit("power_tolerance") / 100)
         first = self.judge(ev, volts * amps > bound, "over_time")
         if first is not None:

@@ -19,7 +19,8 @@ MAX_READING = 999_999_999
 @memo
 def soc_of(ev: V2gMessage) -> int | None:
     """State of charge of a request of the loop, percent."""
-    value = ev_status(ev).get("EVRESSSOC", dig(ev.body, "DisplayParameters", "PresentSOC"))
+    status = ev_status(ev)
+    value = status["EVRESSSOC"] if "EVRESSSOC" in status else dig(ev.body, "DisplayParameters", "PresentSOC")
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -44,6 +44,13 @@ def measured_of(ev: V2gMessage) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def size_of(ev: V2gMessage, name: str, node: dict[str, Any]) -> tuple[int, tuple[Any, ...]]:
+    """Value without its sign, and what it is a value of: schema, element, unit and multiplier."""
+    value = node["Value"]
+    multiplier = node["Multiplier"] if "Multiplier" in node else node.get("Exponent")
+    return abs(value) if type(value) is int else 0, (ev.schema, name, node.get("Unit"), multiplier)
+
+
 def schedule_entries(ev: V2gMessage) -> list[tuple[Any, dict[str, Any]]]:
     """(SAScheduleTupleID, PMaxScheduleEntry) of a ChargeParameterDiscoveryRes."""
     found = []
@@ -188,9 +195,13 @@ class _Values(Check):
     )  # fmt: skip
     def message(self, ev: V2gMessage) -> None:
         self.arm()
+        self.values(ev)
+        self.evaluated()
+
+    def values(self, ev: V2gMessage) -> None:
+        """All of a message."""
         for name, node in measured_of(ev):
             self.value(ev, name, node)
-        self.evaluated()
 
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
         """One value."""
@@ -221,6 +232,15 @@ class UnitMismatch(_Values):
 
     def start(self) -> None:
         self.fine: set[tuple[str | None, str, Any]] = set()  # message, element and unit found right before
+        self.usual: dict[str | None, list[tuple[str, Any]]] = {}  # message -> elements and units of the last one that was all fine
+
+    def values(self, ev: V2gMessage) -> None:
+        units = [(name, node.get("Unit")) for name, node in measured_of(ev)]
+        if self.usual.get(ev.message) == units:
+            return
+        super().values(ev)
+        if all((ev.message, name, unit) in self.fine for name, unit in units):
+            self.usual[ev.message] = units
 
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
         unit = node.get("Unit")
@@ -263,11 +283,15 @@ class Extreme(_Values):
     def start(self) -> None:
         self.fine: dict[tuple[Any, ...], int] = {}  # largest Value found plausible, by element, unit and multiplier
 
+    def values(self, ev: V2gMessage) -> None:
+        fine = self.fine
+        for name, node in measured_of(ev):
+            size, known = size_of(ev, name, node)
+            if size > fine.get(known, -1):
+                self.value(ev, name, node)
+
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
-        size = abs(node["Value"]) if type(node["Value"]) is int else 0
-        known = (ev.schema, name, node.get("Unit"), node.get("Multiplier", node.get("Exponent")))
-        if size <= self.fine.get(known, -1):
-            return
+        size, known = size_of(ev, name, node)
         number = physical(node)
         row = ranges().get((protocol_of(self.session, ev), name))
         unit = node.get("Unit") or (row.unit if row is not None else None)

@@ -109,3 +109,31 @@ def test_deadlines_inside_an_unwatched_stretch_are_dropped() -> None:
     assert timers.drop_between(10, 20) == 1
     list(timers.run_before(100))
     assert ran == [5, 25]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("set", "cancel", "run", "drop")), st.integers(0, 3), st.integers(0, 12)), max_size=60))
+def test_deadlines_run_like_a_sorted_list(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is set, put off, brought forward, cancelled or dropped: each runs once, by time and then in the order of setting."""
+    timers = Timers()
+    model: dict[int, tuple[int, int]] = {}
+    ran: list[tuple[int, int, int]] = []
+    for number, (step, key, t) in enumerate(steps):
+        if step == "set":
+            timers.set(key, t, lambda due, key=key, number=number: ran.append((due, number, key)))  # type: ignore[misc]
+            model[key] = (t, number)
+        elif step == "cancel":
+            timers.cancel(key)
+            model.pop(key, None)
+        elif step == "drop":
+            gone = [k for k, (due, _) in model.items() if key < due < t]
+            assert timers.drop_between(key, t) == len(gone)
+            for k in gone:
+                del model[k]
+        else:
+            ran.clear()
+            list(timers.run_before(t))
+            expected = sorted((due, n, k) for k, (due, n) in model.items() if due < t)
+            assert ran == expected
+            for _, _, k in expected:
+                del model[k]
+        assert timers.next() == min((due for due, _ in model.values()), default=None)

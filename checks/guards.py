@@ -1,0 +1,66 @@
+"""Guards: whether an event can be of interest to a handler at all, asked once for all handlers that share one (`on(..., only=…)`).
+
+A guard may say yes where the handler then finds nothing; it must not say no where the handler would have done more than to count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugtap.protocols.events import Event, V2gMessage
+from plugtap.sessions.session import Session
+
+EXI_HEADER = 0x80  # distinguishing bits 10, no options, version 1
+LOOP_REQUESTS = frozenset({"CurrentDemandReq", "ChargingStatusReq", "DC_ChargeLoopReq", "AC_ChargeLoopReq"})
+FIRST_LOOPS = 20  # the loop comes a thousand times an hour: what is missing in its first messages is missing in all
+COUNTED = ("armed", "evaluated")  # `quiet` of a check that looks at every message and finds nothing
+
+
+def never(session: Session, ev: Event) -> bool:
+    """For handlers that only count."""
+    return False
+
+
+def oddly_coded(session: Session, ev: V2gMessage) -> bool:
+    """Anything but one well-formed EXI document of a known schema in one frame."""
+    return bool(
+        ev.notes or ev.variant or ev.message is None or ev.error is not None or ev.schema is None or not ev.exi or ev.exi[0] != EXI_HEADER
+        or (ev.first_frame and ev.first_frame != ev.frame)
+    )  # fmt: skip
+
+
+def refused(session: Session, ev: V2gMessage) -> bool:
+    """Anything but a response of a session with an OK code."""
+    code = ev.body.get("ResponseCode")
+    return not isinstance(code, str) or not code.startswith("OK") or ev.message == "supportedAppProtocolRes"
+
+
+def not_looping(session: Session, ev: V2gMessage) -> bool:
+    """A request that is no repetition of the charge loop's own."""
+    before = session.request_before
+    return before is None or before.message != ev.message or ev.message not in LOOP_REQUESTS
+
+
+def with_pilot(session: Session, ev: Event) -> bool:
+    """The control pilot is seen."""
+    return session.pilot is not None
+
+
+def first_loops(session: Session, ev: V2gMessage) -> bool:
+    """One of the first messages of the charge loop."""
+    return session.messages.get(str(ev.message), 0) <= FIRST_LOOPS
+
+
+def evse_not_well(session: Session, ev: V2gMessage) -> bool:
+    """Anything but a DC_EVSEStatus right below the message that says ready, isolation valid, nothing to notify."""
+    status: Any = ev.body.get("DC_EVSEStatus")
+    return (
+        not isinstance(status, dict) or status.get("EVSEStatusCode") != "EVSE_Ready" or status.get("EVSEIsolationStatus") != "Valid"
+        or status.get("EVSENotification") != "None" or "AC_EVSEStatus" in ev.body
+    )  # fmt: skip
+
+
+def ev_not_well(session: Session, ev: V2gMessage) -> bool:
+    """Anything but a DC_EVStatus right below the message that says ready and no error."""
+    status: Any = ev.body.get("DC_EVStatus")
+    return not isinstance(status, dict) or status.get("EVErrorCode") != "NO_ERROR" or status.get("EVReady") is not True
