@@ -131,10 +131,6 @@ class _Dialogue(Check):
         elif ev.kind == "data" or (self.repeats and ev.from_a != self.repeats[0].from_a):
             self.repeats = []  # the peer is there, whatever it says
 
-    @on(V2gMessage)
-    def message(self, ev: V2gMessage) -> None:
-        self.last = ev
-
 
 @register
 class InMatched(_Dialogue):
@@ -157,6 +153,10 @@ class InMatched(_Dialogue):
         priority=90,
         example="Charging at 40 A, then CM_SLAC_PARM.REQ of the same car.",
     )
+
+    @on(V2gMessage)
+    def message(self, ev: V2gMessage) -> None:
+        self.last = ev
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:

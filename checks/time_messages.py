@@ -6,7 +6,7 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import timeout_limits
-from plugtap.checks.v2g_common import is_request, limits, ns, protocol_of, seconds, stem, took
+from plugtap.checks.v2g_common import is_request, limits, ns, row_of, seconds, stem, took
 from plugtap.protocols.events import Tcp, V2gMessage
 from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
 
@@ -51,7 +51,7 @@ class MessageTimeout(Check):
         self.open = None
         if ev.message is None or not is_request(ev.message):
             return
-        name = f"{protocol_of(self.session, ev)}.{stem(ev.message)}"
+        name = row_of(self.session, ev)
         if name not in self.meta.limits:
             return
         self.arm()
@@ -60,7 +60,7 @@ class MessageTimeout(Check):
 
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
-        name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
+        name = row_of(self.session, ev.request)
         if name not in self.meta.limits or ev.request.frame == self.said:
             return
         limit = self.limit(name)
@@ -142,7 +142,7 @@ class PerformanceMissed(Check):
 
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
-        name = f"{protocol_of(self.session, ev.request)}.{ev.name}"
+        name = row_of(self.session, ev.request)
         if name not in self.meta.limits:
             return
         self.arm()
@@ -312,7 +312,7 @@ class GaveUpEarly(Check):
             return
         if closes[-1][1] != "EVCC" or closes[-1][3] != ev.frame or stem(request.message) in HARMLESS:
             return
-        name = f"{protocol_of(self.session, request)}.{stem(request.message)}"
+        name = row_of(self.session, request)
         if name not in self.meta.limits:
             return
         limit, waited = self.limit(name), ev.t - request.t

@@ -19,7 +19,7 @@ SECOND = 1_000_000_000
 
 __all__ = [
     "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "memo", "ns", "physical", "processing", "protocol_of",
-    "quantity", "response_code", "seconds", "stem", "took", "where",
+    "quantity", "response_code", "row_of", "seconds", "stem", "took", "where",
 ]  # fmt: skip
 
 
@@ -71,6 +71,17 @@ def protocol_of(session: Session, message: V2gMessage) -> str:
     if schema is None:
         return session.protocol or ""
     return "iso20" if schema.startswith("iso20") else schema
+
+
+@functools.lru_cache(maxsize=1024)
+def _row(schema: str, message: str) -> str:
+    return f"{'iso20' if schema.startswith('iso20') else schema}.{stem(message)}"
+
+
+def row_of(session: Session, message: V2gMessage) -> str:
+    """The row of a request or response in the tables of times: ``din.CableCheck``."""
+    name = str(message.message)
+    return f"{protocol_of(session, message)}.{stem(name)}" if message.schema is None else _row(message.schema, name)
 
 
 def processing(message: V2gMessage) -> str | None:

@@ -44,13 +44,6 @@ def measured_of(ev: V2gMessage) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def size_of(ev: V2gMessage, name: str, node: dict[str, Any]) -> tuple[int, tuple[Any, ...]]:
-    """Value without its sign, and what it is a value of: schema, element, unit and multiplier."""
-    value = node["Value"]
-    multiplier = node["Multiplier"] if "Multiplier" in node else node.get("Exponent")
-    return abs(value) if type(value) is int else 0, (ev.schema, name, node.get("Unit"), multiplier)
-
-
 def schedule_entries(ev: V2gMessage) -> list[tuple[Any, dict[str, Any]]]:
     """(SAScheduleTupleID, PMaxScheduleEntry) of a ChargeParameterDiscoveryRes."""
     found = []
@@ -284,14 +277,16 @@ class Extreme(_Values):
         self.fine: dict[tuple[Any, ...], int] = {}  # largest Value found plausible, by element, unit and multiplier
 
     def values(self, ev: V2gMessage) -> None:
-        fine = self.fine
+        fine, schema = self.fine, ev.schema
         for name, node in measured_of(ev):
-            size, known = size_of(ev, name, node)
-            if size > fine.get(known, -1):
+            value = node["Value"]
+            known = (schema, name, node.get("Unit"), node["Multiplier"] if "Multiplier" in node else node.get("Exponent"))
+            if (abs(value) if type(value) is int else 0) > fine.get(known, -1):
                 self.value(ev, name, node)
 
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
-        size, known = size_of(ev, name, node)
+        size = abs(node["Value"]) if type(node["Value"]) is int else 0
+        known = (ev.schema, name, node.get("Unit"), node.get("Multiplier", node.get("Exponent")))
         number = physical(node)
         row = ranges().get((protocol_of(self.session, ev), name))
         unit = node.get("Unit") or (row.unit if row is not None else None)
