@@ -56,7 +56,7 @@ class Analysis:
         self._order: Ordered[Event] = Ordered(sources, int(self.settings.reorder * SECOND))
         self._timers = Timers()
         self._gap_ns = int(self.settings.recording_gap * SECOND)
-        self.engine = Engine(self.settings, checks, self._timers.set, self._timers.cancel, self._finding)
+        self.engine = Engine(self.settings, checks, self._timers.deadline, self._finding)
         self._tracker = SessionTracker(
             self.settings, notify=self._notify, closed=self._closed, set_timer=self._timers.set, cancel_timer=self._timers.cancel
         )

@@ -16,69 +16,106 @@ Timer = Callable[[int], None]
 STEP_BACK = 1_000_000_000  # a source whose time falls by more than this has had its clock set
 
 
-class Timers:
-    """Deadlines by key; setting a key again replaces it.
+class Deadline:
+    """A time by which something is to be done; one object for many settings, because some are put off at every message of a charge loop."""
 
-    A deadline that is put off again and again, as at every message of a charge loop, leaves its entry in the heap as it is: the entry is
-    brought up to date when it comes to the top.
+    __slots__ = ("_timers", "call", "key", "number", "queued", "t")
+
+    def __init__(self, timers: Timers, call: Timer, key: Hashable = None) -> None:
+        self._timers = timers
+        self.call = call
+        self.key = key
+        self.t: int | None = None  # None: not set
+        self.number = 0  # of the latest setting: equal times run in the order in which they were set
+        self.queued: int | None = None  # time of its entry in the heap
+
+    def set(self, t: int) -> None:
+        """Call once the watermark has passed `t`; a time set before no longer counts."""
+        timers = self._timers
+        timers.count += 1
+        self.t, self.number = t, timers.count
+        if self.queued is None or t < self.queued:
+            timers.queue(self, t)
+
+    def clear(self) -> None:
+        """Don't call."""
+        self.t = None
+
+
+class Timers:
+    """All deadlines, by object or by key; setting one again replaces its time.
+
+    A deadline that is put off leaves its entry in the heap as it is: the entry is brought up to date when it comes to the top.
     """
 
     def __init__(self) -> None:
-        self._live: dict[Hashable, tuple[int, int, Timer]] = {}  # key -> t, number, call
-        self._heap: list[tuple[int, int, Hashable]] = []  # t, number, key; of each live key at least one entry, not later than its t
-        self._queued: dict[Hashable, int] = {}  # key -> t of one of its entries
-        self._count = 0
+        self.count = 0
+        self._by_key: dict[Hashable, Deadline] = {}
+        self._heap: list[tuple[int, int, Deadline]] = []  # t, number; of each deadline that is set at least one entry, not later than its t
+
+    def deadline(self, call: Timer) -> Deadline:
+        """A new one, not set."""
+        return Deadline(self, call)
+
+    def queue(self, deadline: Deadline, t: int) -> None:
+        """Into the heap (for Deadline)."""
+        deadline.queued = t
+        heapq.heappush(self._heap, (t, deadline.number, deadline))
 
     def set(self, key: Hashable, t: int, call: Timer) -> None:
         """Call `call(t)` once the watermark has passed `t`."""
-        self._count += 1
-        self._live[key] = (t, self._count, call)
-        queued = self._queued.get(key)
-        if queued is None or t < queued:
-            self._queued[key] = t
-            heapq.heappush(self._heap, (t, self._count, key))
+        deadline = self._by_key.get(key)
+        if deadline is None:
+            deadline = self._by_key[key] = Deadline(self, call, key)
+        deadline.call = call
+        deadline.set(t)
 
     def cancel(self, key: Hashable) -> None:
         """Forget the deadline of `key`, if there is one."""
-        self._live.pop(key, None)
+        deadline = self._by_key.get(key)
+        if deadline is not None:
+            deadline.clear()  # it stays known until its entry leaves the heap, so that setting it again needs no second one
 
     def next(self) -> int | None:
         """Time of the earliest deadline."""
         heap = self._heap
         while heap:
-            t, number, key = heap[0]
-            live = self._live.get(key)
-            if live is None:
-                heapq.heappop(heap)
-                self._queued.pop(key, None)
-            elif live[1] == number:
+            t, number, deadline = heap[0]
+            if deadline.t is None:
+                self._pop()
+            elif deadline.number == number:
                 return t
             else:
-                heapq.heapreplace(heap, (live[0], live[1], key))
-                self._queued[key] = live[0]
+                heapq.heapreplace(heap, (deadline.t, deadline.number, deadline))
+                deadline.queued = deadline.t
         return None
 
     def run_before(self, t: int) -> Iterator[int]:
         """Run each deadline earlier than `t`, in order; yields its time after it ran (it may have set others)."""
         while self._heap and self._heap[0][0] < t and (due := self.next()) is not None and due < t:
-            _, _, key = heapq.heappop(self._heap)
-            self._queued.pop(key, None)
-            _, _, call = self._live.pop(key)
-            call(due)
+            self._pop().call(due)
             yield due
+
+    def _pop(self) -> Deadline:
+        deadline = heapq.heappop(self._heap)[2]
+        deadline.t = deadline.queued = None
+        if deadline.key is not None:
+            self._by_key.pop(deadline.key, None)
+        return deadline
 
     def drop_between(self, start: int, end: int) -> int:
         """Drop deadlines in (start, end): the silence up to them is not proven. Returns how many."""
-        dropped = [key for key, (t, _, _) in self._live.items() if start < t < end]
-        for key in dropped:
-            del self._live[key]
+        dropped = {entry[2] for entry in self._heap if entry[2].t is not None and start < entry[2].t < end}
+        for deadline in dropped:
+            deadline.clear()
         return len(dropped)
 
     def clear(self) -> None:
         """Drop all."""
+        for _, _, deadline in self._heap:
+            deadline.t = deadline.queued = None
         self._heap.clear()
-        self._live.clear()
-        self._queued.clear()
+        self._by_key.clear()
 
 
 class Ordered(Generic[T]):

@@ -50,7 +50,7 @@ def on(kind: type[Event], *names: str, only: Guard | None = None, quiet: tuple[s
     `names` narrow it: V2gMessage.message (``*Req`` and ``*Res``: all requests, all responses), Exchange.name, Mme.name, Tcp.kind,
     PhaseEntered.phase. `only` narrows it further: ``only(session, event)`` is asked once an event for all handlers that share it, and where
     it says no they are not called. `quiet` is what such a handler would have counted then (``("armed", "evaluated")``); it must have done
-    nothing else. `once`: the first such event of a session is enough.
+    nothing else. A check that waits for something takes its guards away for a while: Check.wake. `once`: the first such event of a session is enough.
     """
 
     def mark(method: F) -> F:
@@ -70,17 +70,27 @@ class Waiting(Protocol):
     def step(self, ev: Event) -> None: ...
 
 
+class Deadline(Protocol):
+    """A deadline of a check (analysis/order.py)."""
+
+    t: int | None  # None: not set
+
+    def set(self, t: int) -> None: ...
+    def clear(self) -> None: ...
+
+
 class Context(Protocol):
     """What the engine gives each check object (see checks/engine.py)."""
 
     session: Session
     now: int
     waiting: list[Waiting]
+    awake: int
 
+    def bit(self, meta: Meta) -> int: ...
     def limit(self, meta: Meta, name: str) -> float: ...
     def row(self, meta: Meta) -> dict[str, int]: ...
-    def at(self, check: Check, key: str, t: int, call: Callable[[int], None]) -> None: ...
-    def cancel(self, check: Check, key: str) -> None: ...
+    def deadline(self, check: Check, call: Callable[[int], None]) -> Deadline: ...
     def emit(self, check: Check, **facts: Any) -> None: ...
 
 
@@ -96,7 +106,8 @@ class Check:
         # Asked for at every message of a charge loop: kept here instead of looked up.
         self._row = ctx.row(self.meta)
         self._limits: dict[str, float] = {}
-        self._deadlines: set[str] = set()
+        self._deadlines: dict[str, Deadline] = {}
+        self._bit = ctx.bit(self.meta)
         self.start()
 
     def start(self) -> None:
@@ -115,6 +126,16 @@ class Check:
         if value is None:
             value = self._limits[name] = self.ctx.limit(self.meta, name)
         return value
+
+    # -- sleeping ----------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """From now on call the handlers whatever their guards say: there is something this check waits for."""
+        self.ctx.awake |= self._bit
+
+    def sleep(self) -> None:
+        """Leave it to the guards again (the state in which a check begins)."""
+        self.ctx.awake &= ~self._bit
 
     # -- counting and firing -----------------------------------------------------------------------------------
 
@@ -157,13 +178,18 @@ class Check:
 
     # -- time --------------------------------------------------------------------------------------------------
 
+    def deadline(self, call: Callable[[int], None]) -> Deadline:
+        """A deadline to set, put off and clear many times: `call(t)` runs when silence until its time `t` is proven. Made in `start`."""
+        return self.ctx.deadline(self, call)
+
     def at(self, t: int, call: Callable[[int], None], key: str = "") -> None:
         """Call `call(t)` at time `t` unless cancelled; the same key replaces. Fires only when silence until `t` is proven."""
-        self._deadlines.add(key)
-        self.ctx.at(self, key, t, call)
+        self.cancel(key)
+        deadline = self._deadlines[key] = self.ctx.deadline(self, call)
+        deadline.set(t)
 
     def cancel(self, key: str = "") -> None:
         """Take a deadline back."""
-        if key in self._deadlines:
-            self._deadlines.discard(key)
-            self.ctx.cancel(self, key)
+        deadline = self._deadlines.pop(key, None)
+        if deadline is not None:
+            deadline.clear()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from plugtap.checks.base import Check, Guard, Handles, Waiting
+from plugtap.checks.base import Check, Deadline, Guard, Handles, Waiting
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
@@ -18,6 +18,9 @@ from plugtap.sessions.session import Session
 
 MAX_FRAMES = 12  # of one finding
 MAX_FAILURES = 3  # of a check that raises, before it is switched off
+
+MAX_KEPT_NAMES = 1024
+MAX_KEPT_CALLS = 64  # combinations of guards and waking checks remembered for a kind of event
 
 V2G_PROTOCOLS = ("din", "iso2", "iso20")
 STEPS = frozenset({Exchange, SessionEnded, NewAttempt})  # the dialogue's steps
@@ -61,6 +64,8 @@ class _Plan:
     def __init__(self, checks: Iterable[type[Check]]) -> None:
         self.checks = list(checks)
         self.routes: dict[type[Event], dict[str, list[_Route]]] = {}  # event type -> name ("" any) -> handlers
+        self._found: dict[tuple[type[Event], str | None], list[_Route]] = {}
+        self.bits = {check.meta.id: 1 << i for i, check in enumerate(self.checks)}  # in SessionChecks.awake
         order = 0
         for i, check in enumerate(self.checks):
             for attribute in dir(check):
@@ -72,6 +77,14 @@ class _Plan:
 
     def find(self, kind: type[Event], name: str | None) -> list[_Route]:
         """The handlers of an event: first those of any or of all requests or responses, then those that name it."""
+        known = self._found.get((kind, name))
+        if known is None:
+            if len(self._found) >= MAX_KEPT_NAMES:
+                self._found.clear()
+            known = self._found[kind, name] = self._find(kind, name)
+        return known
+
+    def _find(self, kind: type[Event], name: str | None) -> list[_Route]:
         table = self.routes.get(kind, {})
         if not name:
             return table.get("", [])
@@ -100,17 +113,25 @@ class _Calls:
 class _Bound:
     """The handlers of one kind of event in one session."""
 
-    __slots__ = ("all_hold", "calls", "guards", "routes")
+    __slots__ = ("all_hold", "calls", "guarded", "guards", "routes")
 
     def __init__(self, routes: list[_Route]) -> None:
         self.routes = routes
         guards: dict[Guard, int] = {}
+        self.guarded = 0  # bits of the checks that a guard may keep from being called
         for route in routes:
             if route.mark.only is not None:
                 guards.setdefault(route.mark.only, 1 << len(guards))
+                self.guarded |= 1 << route.check
         self.guards = list(guards.items())
         self.all_hold = (1 << len(guards)) - 1
-        self.calls: dict[int, _Calls] = {}  # which guards hold -> the calls
+        self.calls: dict[tuple[int, int], _Calls] = {}  # (which guards hold, which guarded checks are awake) -> the calls
+
+    def settle(self) -> None:
+        """Count what was put off, and forget the calls."""
+        for calls in self.calls.values():
+            calls.settle()
+        self.calls.clear()
 
     def holds(self, route: _Route, held: int) -> bool:
         """Is the handler to be called?"""
@@ -125,7 +146,6 @@ class SessionChecks:
         self.engine = engine
         self.session = session
         self.now = session.start
-        self._id, self._set_timer, self._cancel_timer = session.id, engine.set_timer, engine.cancel_timer
         self.findings: dict[tuple[str, str], Finding] = {}
         self.told: dict[str, int] = {}  # finding -> the revision consumers have
         self._told_t: dict[str, int] = {}  # … and when they got it
@@ -133,6 +153,7 @@ class SessionChecks:
         # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
         self._bound: dict[tuple[type[Event], str | None], _Bound] = {}
         self._spent: set[tuple[int, str]] = set()  # handlers that wanted one event only, and had it
+        self.awake = 0  # bits of the checks that are to be called whatever their guards say (Check.wake)
         self._disabled = 0
         self._protocol: str | None = None
         # Checks that wait for the dialogue's next step, whatever it is (checks/asked.py): few at a time, asked at every step.
@@ -158,9 +179,12 @@ class SessionChecks:
                     held |= bit
         except Exception:  # a guard saves calls and no more: without its answer all are called
             held = bound.all_hold
-        calls = bound.calls.get(held)
+        key = held, self.awake & bound.guarded
+        calls = bound.calls.get(key)
         if calls is None:
-            calls = bound.calls[held] = self._calls(bound, held)
+            if len(bound.calls) >= MAX_KEPT_CALLS:
+                bound.settle()
+            calls = bound.calls[key] = self._calls(bound, *key)
         calls.times += 1
         for check, method in calls.methods:
             try:
@@ -186,10 +210,10 @@ class SessionChecks:
             if meta.id not in self.engine.disabled and (route.check, route.method) not in self._spent:
                 yield route
 
-    def _calls(self, bound: _Bound, held: int) -> _Calls:
+    def _calls(self, bound: _Bound, held: int, awake: int) -> _Calls:
         calls = _Calls()
         for route in bound.routes:
-            if not bound.holds(route, held):
+            if not bound.holds(route, held) and not awake >> route.check & 1:
                 row = self.row(self.engine.plan.checks[route.check].meta)
                 calls.quiet.extend((row, what) for what in route.mark.quiet)
                 continue
@@ -235,13 +259,9 @@ class SessionChecks:
                 return setting.limits[name]
         return meta.limits[name].value
 
-    def at(self, check: Check, key: str, t: int, call: Timer) -> None:
-        """Set a deadline."""
-        self._set_timer((self._id, check.meta.id, key), t, lambda now: self._deadline(check, call, now))
-
-    def cancel(self, check: Check, key: str) -> None:
-        """Drop a deadline."""
-        self._cancel_timer((self._id, check.meta.id, key))
+    def deadline(self, check: Check, call: Timer) -> Deadline:
+        """A deadline of a check, not set."""
+        return self.engine.deadline(lambda now: self._deadline(check, call, now))
 
     def _deadline(self, check: Check, call: Timer, t: int) -> None:
         if check.meta.id not in self.engine.disabled and not self.session.closed:
@@ -250,6 +270,10 @@ class SessionChecks:
                 call(t)
             except Exception as error:  # isolation: see handle
                 self.engine.failed(check.meta, error)
+
+    def bit(self, meta: Meta) -> int:
+        """The check's bit in `awake`."""
+        return self.engine.plan.bits[meta.id]
 
     def row(self, meta: Meta) -> dict[str, int]:
         """The check's counters, for `plugtap checks --stats`."""
@@ -336,20 +360,18 @@ class SessionChecks:
 
 
 class Engine:
-    """All sessions' checks of one tap. `set_timer`/`cancel_timer` belong to the analysis loop, which owns time."""
+    """All sessions' checks of one tap. `deadline` belongs to the analysis loop, which owns time."""
 
     def __init__(
         self,
         settings: AnalysisSettings,
         checks: Mapping[str, type[Check]],
-        set_timer: Callable[[tuple[str, str, str], int, Timer], None],
-        cancel_timer: Callable[[tuple[str, str, str]], None],
+        deadline: Callable[[Timer], Deadline],
         changed: Callable[[Session, Finding], None],
     ) -> None:
         self.settings = settings
         self.plan = _Plan(check for check in checks.values() if self._enabled(check.meta))
-        self.set_timer = set_timer
-        self.cancel_timer = cancel_timer
+        self.deadline = deadline
         self.changed = changed
         self.counted = Counters()
         self.disabled: set[str] = set()
