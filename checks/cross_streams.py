@@ -6,7 +6,7 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.cp_common import in_hlc, letter, ns, pilot, seconds
 from plugtap.checks.finding import Value
 from plugtap.checks.tables import limits_of
-from plugtap.checks.guards import with_pilot
+from plugtap.checks.guards import never, with_pilot
 from plugtap.checks.meta import Limit, Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Loss, Mme, Pilot, Sdp, Tcp, V2gMessage
@@ -99,6 +99,7 @@ class MatchNoTcp(Check):
     )
 
     def start(self) -> None:
+        self.waits = False
         self.answer: Sdp | None = None
 
     @on(Sdp)
@@ -106,13 +107,17 @@ class MatchNoTcp(Check):
         if not ev.request and self.answer is None and not self.session.streams:
             self.answer = ev
             self.arm()
+            self.waits = True
+            self.wake()
             self.at(ev.t + ns(self.limit("communication_setup")), self.overdue)
 
-    @on(Tcp)
+    @on(Tcp, only=never)
     def connection(self, ev: Tcp) -> None:
-        if self.answer is not None:
+        if self.waits:
+            self.waits = False
             self.evaluated()
-        self.cancel()
+            self.cancel()
+            self.sleep()
 
     def overdue(self, t: int) -> None:
         if self.answer is not None and not self.session.messages and self.session.ended is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from plugtap.protocols.events import Event, V2gMessage
+from plugtap.sessions.notices import Exchange
 from plugtap.sessions.session import Session
 
 EXI_HEADER = 0x80  # distinguishing bits 10, no options, version 1
@@ -17,7 +18,7 @@ COUNTED = ("armed", "evaluated")  # `quiet` of a check that looks at every messa
 
 
 def never(session: Session, ev: Event) -> bool:
-    """For handlers that only count."""
+    """For handlers that only count, and for those that act only while their check is awake."""
     return False
 
 
@@ -29,10 +30,27 @@ def oddly_coded(session: Session, ev: V2gMessage) -> bool:
     )  # fmt: skip
 
 
+def oddly_typed(session: Session, ev: V2gMessage) -> bool:
+    """Anything but payload type 0x8001 with DIN or ISO 15118-2, or another one with ISO 15118-20, as negotiated."""
+    schema = ev.schema
+    return schema is None or ev.guessed or (ev.payload_type == 0x8001) is schema.startswith("iso20")
+
+
+def out_of_turn(session: Session, ev: V2gMessage) -> bool:
+    """Anything but a request after an answer, or the answer to the open request."""
+    return not session.in_turn
+
+
 def refused(session: Session, ev: V2gMessage) -> bool:
     """Anything but a response of a session with an OK code."""
     code = ev.body.get("ResponseCode")
     return not isinstance(code, str) or not code.startswith("OK") or ev.message == "supportedAppProtocolRes"
+
+
+def refused_exchange(session: Session, ev: Exchange) -> bool:
+    """Anything but an exchange whose response has an OK code."""
+    code = ev.response.body.get("ResponseCode")
+    return not isinstance(code, str) or not code.startswith("OK")
 
 
 def not_looping(session: Session, ev: V2gMessage) -> bool:

@@ -335,6 +335,7 @@ class PpAmpacityLimitsDc(_Proximity):
     def start(self) -> None:
         super().start()
         self.promised: float | None = None
+        self.share = self.limit("dc_cap_share") / 100
 
     @on(V2gMessage, "ChargeParameterDiscoveryRes")
     def parameters(self, ev: V2gMessage) -> None:
@@ -342,13 +343,14 @@ class PpAmpacityLimitsDc(_Proximity):
 
     @on(V2gMessage, "CurrentDemandRes")
     def loop(self, ev: V2gMessage) -> None:
-        limit = physical(ev.body.get("EVSEMaximumPowerLimit"))
+        limit = self.session.electrical.evse_max_p if "EVSEMaximumPowerLimit" in ev.body else None
         if limit is None or self.promised is None:
             return
         self.arm()
+        if limit >= self.promised * self.share:
+            return
         tolerance = self.limit("dc_cap_tolerance") / 100
-        low = limit < self.promised * self.limit("dc_cap_share") / 100
-        if low and any(abs(limit - 690 * ampere) <= tolerance * 690 * ampere for ampere in CABLES.values()):
+        if any(abs(limit - 690 * ampere) <= tolerance * 690 * ampere for ampere in CABLES.values()):
             self.fire(
                 ev,
                 f"EVSEMaximumPowerLimit is {limit / 1000:.1f} kW, ChargeParameterDiscoveryRes said {self.promised / 1000:.1f} kW.",

@@ -19,22 +19,31 @@ from plugtap.sessions.v2g_facts import is_request
 class _Presence(Asked):
     """Base: rows of one check. Subclasses mark `message` with the messages their rows name."""
 
+    def start(self) -> None:
+        self.rows: dict[tuple[str | None, str | None, str], list[tuple[Presence, list[str], list[list[str]]]]] = {}  # schema, message, mode
+
     def look(self, ev: V2gMessage) -> None:
         """Hold a message against the rows."""
-        if failed(response_code(ev)):
-            return
         mode = "ac" if (self.session.energy or "dc").startswith("ac") else "dc"
-        rows = [r for r in presence(self.meta.id) if r.protocol == ev.schema and r.message == ev.message and r.mode in ("any", mode)]
-        for row in rows:
-            if row.when is not None and str(dig(ev.body, *row.when[0].split("/"))) != row.when[1]:
+        known = self.rows.get((ev.schema, ev.message, mode))
+        if known is None:
+            known = self.rows[ev.schema, ev.message, mode] = self._rows(ev, mode)
+        if not known or failed(response_code(ev)):
+            return
+        for row, condition, alternatives in known:
+            if row.when is not None and str(dig(ev.body, *condition)) != row.when[1]:
                 continue
             self.arm()
-            alternatives = "/".join(row.element).split("|")
-            there = [a for a in alternatives if dig(ev.body, *a.split("/")) is not None]
-            if bool(there) == (row.rule == "required"):
+            there = any(dig(ev.body, *path) is not None for path in alternatives)
+            if there == (row.rule == "required"):
                 self.evaluated()
                 continue
-            self.wrong(ev, row, alternatives[0])
+            self.wrong(ev, row, "/".join(alternatives[0]))
+
+    def _rows(self, ev: V2gMessage, mode: str) -> list[tuple[Presence, list[str], list[list[str]]]]:
+        """The rows of this message with the paths of condition and elements."""
+        rows = [r for r in presence(self.meta.id) if r.protocol == ev.schema and r.message == ev.message and r.mode in ("any", mode)]
+        return [(r, r.when[0].split("/") if r.when else [], [a.split("/") for a in "/".join(r.element).split("|")]) for r in rows]
 
     def wrong(self, ev: V2gMessage, row: Presence, element: str) -> None:
         """A row that does not hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, refused_exchange
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import response_code
@@ -35,12 +36,9 @@ class SequenceErrorSeen(Check):
         example="PowerDelivery was started, SessionStopReq without PowerDelivery(Stop), SessionStopRes FAILED_SequenceError.",
     )
 
-    def start(self) -> None:
-        self.before: V2gMessage | None = None
-
-    @on(Exchange)
+    @on(Exchange, only=refused_exchange, quiet=COUNTED)
     def answered(self, ev: Exchange) -> None:
-        before, self.before = self.before, ev.response
+        before = self.session.response_before
         self.arm()
         if response_code(ev.response) != "FAILED_SequenceError":
             self.evaluated()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, never
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import failed, is_request, response_code
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import Exchange
+from plugtap.sessions.session import Session
 
 FULL = 8  # bytes of a SessionID
 
@@ -23,6 +25,20 @@ def ident(ev: V2gMessage) -> str | None:
 def zero(text: str) -> bool:
     """Empty or all zero: no session yet."""
     return not text.strip("0")
+
+
+NO_ID_YET = ("SessionSetupReq", "supportedAppProtocolReq")
+
+
+def other_id(session: Session, ev: V2gMessage) -> bool:
+    """Anything but a request with the SessionID that the SECC gave."""
+    value = ev.header.get("SessionID")
+    return value is None or value != session.given_id or ev.message in NO_ID_YET
+
+
+def other_id_asked(session: Session, ev: Exchange) -> bool:
+    """Anything but such a request and an answer that is no refusal."""
+    return other_id(session, ev.request) or failed(response_code(ev.response))
 
 
 def form(text: str) -> str:
@@ -187,11 +203,12 @@ class IdMismatch(Check):
     def setup(self, ev: V2gMessage) -> None:
         self.given = None if failed(response_code(ev)) else ev
 
-    @on(V2gMessage, "*Req")
+    @on(V2gMessage, "*Req", only=other_id, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         given = self.given
         if given is None or ev.message is None or not is_request(ev.message) or ev.message in ("SessionSetupReq", "supportedAppProtocolReq"):
             return
+        self.sleep()
         if self.odd is not None:
             self._say(None)
         value, expected = ident(ev), ident(given)
@@ -202,8 +219,9 @@ class IdMismatch(Check):
             self.evaluated()
         else:
             self.odd = ev
+            self.wake()
 
-    @on(Exchange)
+    @on(Exchange, only=never)
     def answered(self, ev: Exchange) -> None:
         odd = self.odd
         if odd is not None and odd.frame == ev.request.frame:
@@ -250,7 +268,7 @@ class NotChecked(Check):
     def setup(self, ev: V2gMessage) -> None:
         self.given = None if failed(response_code(ev)) else ev
 
-    @on(Exchange)
+    @on(Exchange, only=other_id_asked, quiet=COUNTED)
     def answered(self, ev: Exchange) -> None:
         given = self.given
         if given is None or ev.name in ("SessionSetup", "supportedAppProtocol") or failed(response_code(ev.response)):

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
-from plugtap.checks.base import on
+from plugtap.checks.base import Check, on
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
-from plugtap.checks.time_sequence import _Pause
+from plugtap.checks.time_sequence import SAYS_NOTHING
 from plugtap.checks.v2g_common import dc_status, failed, limits, ns, processing, response_code, seconds, took
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
+from plugtap.sessions.session import Session
 
 PATIENCE = 3  # times the limit: then a stall is said while it goes on
 STOPPED = ("Stop", "Standby")
 AUTHORIZED = ("AuthorizationRes", "ContractAuthenticationRes")
 PARAMETERS = ("ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryRes", "ScheduleExchangeRes")
+SETUP_ANSWERS = frozenset({*AUTHORIZED, *PARAMETERS})
 
 
-class _Stall(_Pause):
+def after_setup(session: Session, ev: V2gMessage) -> bool:
+    """Right after an answer to authorization or to the charge parameters."""
+    before = session.message_before
+    return before is not None and before.message in SETUP_ANSWERS
+
+
+class _Stall(Check):
     """Base: a stall in which the session ends, or that goes on, is a warning; one after which the EV goes on is information."""
 
     limit_name = "stall"
+
+    def start(self) -> None:
+        self.limit_s = self.limit(self.limit_name)
+        self.limit_ns = ns(self.limit_s)
+        self.patience_ns = ns(self.limit_s * PATIENCE)
+        self.due = self.deadline(self.overdue)
+        self.last: V2gMessage | None = None  # the response that waits; what came after it is in session.latest
 
     def mine(self, response: V2gMessage) -> bool:
         """Is a stall after this response a matter of this check?"""
         raise NotImplementedError
 
     def waits(self, response: V2gMessage) -> None:
+        """A response is out; the EV is to go on."""
         if not self.mine(response) or failed(response_code(response)) or self.session.delivery in STOPPED:
             self.last = None
             return
         self.arm()
-        limit = self.limit(self.limit_name)
-        self.at(response.t + ns(limit * PATIENCE), lambda t: self.stalled(response, t))
+        self.last = response
+        self.due.set(response.t + self.patience_ns)
 
-    def asked(self, response: V2gMessage, request: V2gMessage) -> None:
-        if request.t - response.t <= ns(self.limit(self.limit_name)) or self.session.hushed(response.t, request.t):
+    def asked(self, request: V2gMessage) -> None:
+        """The next request came."""
+        response, self.last = self.last, None
+        if response is None or response is not self.session.message_before:
+            return
+        if request.t - response.t <= self.limit_ns or self.session.hushed(response.t, request.t):
             self.evaluated()
         else:
             self.say(response, request.t, request)
@@ -42,24 +62,24 @@ class _Stall(_Pause):
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
         last, self.last = self.last, None
-        self.cancel()
-        if last is None:
+        self.due.clear()
+        if last is None or last is not self.session.latest:
             return
         # A close on the same connection with nothing missing in its sequence numbers proves the silence before it.
-        limit = ns(self.limit(self.limit_name))
-        closed = ev.how in ("fin", "rst") and ev.t - last.t >= limit
+        closed = ev.how in ("fin", "rst") and ev.t - last.t >= self.limit_ns
         if closed or (ev.how == "silence" and ev.by == "EVCC"):
-            self.say(last, max(ev.t, last.t + limit))
+            self.say(last, max(ev.t, last.t + self.limit_ns))
 
-    def stalled(self, response: V2gMessage, t: int) -> None:
+    def overdue(self, t: int) -> None:
         """The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end."""
-        if not self.session.hushed(response.t, t):
+        last = self.last
+        if last is not None and last is self.session.latest and not self.session.hushed(last.t, t):
             self.last = None
-            self.say(response, t)
+            self.say(last, t)
 
     def say(self, response: V2gMessage, t: int, request: V2gMessage | None = None) -> None:
         """Fire: the EV went on with `request`, or (None) did not until `t`."""
-        limit = self.limit(self.limit_name)
+        limit = self.limit_s
         status = dc_status(response)
         told = ", ".join(str(status[k]) for k in ("EVSEStatusCode", "EVSEIsolationStatus", "EVSENotification") if k in status)
         state = processing(response)
@@ -97,9 +117,17 @@ class EvStall(_Stall):
         example="CableCheckRes Ongoing, then nothing from the EV for 10 s; 13 s later the control pilot is back at B.",
     )
 
+    @on(V2gMessage, "*Res")
+    def response(self, ev: V2gMessage) -> None:
+        if ev.message not in SAYS_NOTHING:
+            self.waits(ev)
+
+    @on(V2gMessage, "*Req")
+    def request(self, ev: V2gMessage) -> None:
+        self.asked(ev)
+
     def mine(self, response: V2gMessage) -> bool:
-        done = processing(response) == "Finished"
-        return not (done and (response.message in AUTHORIZED or response.message in PARAMETERS))
+        return response.message not in SETUP_ANSWERS or processing(response) != "Finished"
 
 
 @register
@@ -126,8 +154,16 @@ class StallAfterAuthorization(_Stall):
         example="ContractAuthenticationRes Finished, no ChargeParameterDiscoveryReq for a minute, FIN by the EV.",
     )
 
+    @on(V2gMessage, *AUTHORIZED)
+    def response(self, ev: V2gMessage) -> None:
+        self.waits(ev)
+
+    @on(V2gMessage, "*Req", only=after_setup)
+    def request(self, ev: V2gMessage) -> None:
+        self.asked(ev)
+
     def mine(self, response: V2gMessage) -> bool:
-        return response.message in AUTHORIZED and processing(response) == "Finished"
+        return processing(response) == "Finished"
 
 
 @register
@@ -154,5 +190,13 @@ class StallBeforeCableCheck(_Stall):
         example="ChargeParameterDiscoveryRes Finished, acknowledged by TCP, no CableCheckReq for 40 s.",
     )
 
+    @on(V2gMessage, *PARAMETERS)
+    def response(self, ev: V2gMessage) -> None:
+        self.waits(ev)
+
+    @on(V2gMessage, "*Req", only=after_setup)
+    def request(self, ev: V2gMessage) -> None:
+        self.asked(ev)
+
     def mine(self, response: V2gMessage) -> bool:
-        return response.message in PARAMETERS and processing(response) in ("Finished", None)
+        return processing(response) in ("Finished", None)

@@ -9,11 +9,10 @@ from plugtap.checks.registry import register
 from plugtap.checks.slac_common import SECOND, ns, seconds, slac
 from plugtap.checks.slac_match import talks
 from plugtap.checks.tcp_connection import sender
-from plugtap.protocols.events import Mme, Tcp, V2gMessage
+from plugtap.protocols.events import Mme
 from plugtap.protocols.slac import CmSlacParmReq
 from plugtap.sessions.notices import NewAttempt, SessionEnded
 
-KEPT = 8
 LONG_PAUSE_NS = 5 * SECOND  # after this much silence the reason is a guess
 
 
@@ -114,26 +113,8 @@ class RestartStorm(Check):
             )
 
 
-class _Dialogue(Check):
-    """Knows when the pair's last IP frame was (what a host says to its own modem does not count), and which segments it repeated in vain."""
-
-    def start(self) -> None:
-        self.last: Tcp | V2gMessage | None = None
-        self.repeats: list[Tcp] = []
-
-    @on(Tcp)
-    def segment(self, ev: Tcp) -> None:
-        self.last = ev
-        if ev.kind == "retransmission":
-            # Both may repeat: a tap between them hears what they no longer do.
-            if not self.repeats or ev.from_a == self.repeats[0].from_a:
-                self.repeats = [*self.repeats[-KEPT:], ev]
-        elif ev.kind == "data" or (self.repeats and ev.from_a != self.repeats[0].from_a):
-            self.repeats = []  # the peer is there, whatever it says
-
-
 @register
-class InMatched(_Dialogue):
+class InMatched(Check):
     """The tracker ends the running session at such a request; this says why."""
 
     meta = Meta(
@@ -154,19 +135,15 @@ class InMatched(_Dialogue):
         example="Charging at 40 A, then CM_SLAC_PARM.REQ of the same car.",
     )
 
-    @on(V2gMessage)
-    def message(self, ev: V2gMessage) -> None:
-        self.last = ev
-
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        last = self.last
+        last = self.session.last_segment
         if not self.session.setup_ok or last is None:
             return
         self.arm()
         pause = ev.t - last.t
         # negative: the capture's clock was set back in between
-        if ev.how == "new-slac" and pause >= 0 and not self.repeats:
+        if ev.how == "new-slac" and pause >= 0 and not self.session.repeats:
             self.fire(
                 [last, ev],
                 f"The EV sent CM_SLAC_PARM.REQ {seconds(pause):.1f} s after the last frame of the dialogue.",
@@ -177,7 +154,7 @@ class InMatched(_Dialogue):
 
 
 @register
-class LinkLost(_Dialogue):
+class LinkLost(Check):
     """The pair fell silent in a session and came back with SLAC."""
 
     meta = Meta(
@@ -212,14 +189,15 @@ class LinkLost(_Dialogue):
         if not self.session.setup_ok:
             return
         self.arm()
-        if ev.how in ("new-slac", "silence") and len(self.repeats) >= self.limit("vain_repeats"):
-            first, last = self.repeats[0], self.repeats[-1]
+        repeats = self.session.repeats
+        if ev.how in ("new-slac", "silence") and len(repeats) >= self.limit("vain_repeats"):
+            first, last = repeats[0], repeats[-1]
             left = self.session.cp_lost is not None and self.session.cp_lost[1] <= first.t  # the pilot had told before that it is over
             self.fire(
-                self.repeats,
-                f"The {sender(self.session, first)} sent its last segment {len(self.repeats)} times more within {seconds(last.t - first.t):.1f} s; "
+                repeats,
+                f"The {sender(self.session, first)} sent its last segment {len(repeats)} times more within {seconds(last.t - first.t):.1f} s; "
                 "its peer did not even acknowledge it, then silence.",
-                values={"repeats": Value(len(self.repeats), "", self.limit("vain_repeats"), ">=")},
+                values={"repeats": Value(len(repeats), "", self.limit("vain_repeats"), ">=")},
                 since=first.t,
                 t=last.t,
                 effect="none" if left else None,

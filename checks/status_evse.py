@@ -6,7 +6,7 @@ from typing import Any
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
-from plugtap.checks.guards import COUNTED, evse_not_well
+from plugtap.checks.guards import COUNTED, evse_not_well, never
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import codes
@@ -100,20 +100,24 @@ class EvseShutdown(Check):
         self.first: V2gMessage | None = None
         self.told = False
 
-    @on(V2gMessage, *DC_RESPONSES, "ChargingStatusRes")
+    @on(V2gMessage, *DC_RESPONSES, "ChargingStatusRes", only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         status = any_status(ev)
+        self.arm()
         if not status or self.session.delivery == "Stop":
+            self.evaluated()
             return
         code, notification = status.get("EVSEStatusCode"), status.get("EVSENotification")
-        self.arm()
         if code in EVSE_FAULT_STATUS:
             self.first = self.first or ev  # told by status-evse-malfunction; that the EV goes on is told here
+            self.wake()
             return
         if code != "EVSE_Shutdown" and notification != "StopCharging":
             self.first = None
+            self.sleep()
             self.evaluated()
             return
+        self.wake()
         if self.first is None:
             self.first = ev
             said = " and ".join(
@@ -125,7 +129,7 @@ class EvseShutdown(Check):
                 values={"EVSEStatusCode": Value(code), "EVSENotification": Value(notification)},
             )
 
-    @on(V2gMessage, "CurrentDemandReq")
+    @on(V2gMessage, "CurrentDemandReq", only=never)
     def still(self, ev: V2gMessage) -> None:
         first, limit = self.first, self.limit("shutdown_ignored")
         if first is None or self.told or ev.t - first.t <= ns(limit):
@@ -166,16 +170,17 @@ class EvseNotReady(Check):
         self.run: list[V2gMessage] = []
         self.count = 0
 
-    @on(V2gMessage, "PreChargeRes", "CurrentDemandRes")
+    @on(V2gMessage, "PreChargeRes", "CurrentDemandRes", only=evse_not_well, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         code = dc_status(ev).get("EVSEStatusCode")
-        if code is None:
-            return
         self.arm()
         if code != "EVSE_NotReady":
-            self._say()
+            if code is not None:
+                self._say()
+            self.evaluated()
             return
         self.count += 1
+        self.wake()
         self.run = [*self.run[:2], ev]
 
     @on(V2gMessage, "PowerDeliveryReq", "SessionStopReq")
@@ -189,9 +194,9 @@ class EvseNotReady(Check):
     def _say(self) -> None:
         run, count = self.run, self.count
         self.run, self.count = [], 0
+        self.sleep()
         least = self.limit("notready_min")
         if count < least or not run:
-            self.evaluated()
             return
         self.fire(
             run, f"{count} {run[-1].message} in a row say EVSE_NotReady.", key=str(run[-1].message),

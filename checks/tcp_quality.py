@@ -152,13 +152,11 @@ class ZeroWindow(Check):
     def opened(self, ev: Tcp) -> None:
         self.arm()
 
-    @on(Tcp, "data")
-    def data(self, ev: Tcp) -> None:
-        self.closed.pop(not ev.from_a, None)
-
     @on(Tcp, "zero-window")
     def zero(self, ev: Tcp) -> None:
-        first = self.closed.setdefault(ev.from_a, ev)
+        first = self.closed.get(ev.from_a)
+        if first is None or self.session.data_frames.get(not ev.from_a, 0) > first.frame:
+            first = self.closed[ev.from_a] = ev
         if ev.t - first.t >= ns(self.limit("zero_window")):
             self.fire(
                 [first, ev],

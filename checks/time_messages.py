@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from plugtap.checks.base import Check, on
+from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.tables import timeout_limits
 from plugtap.checks.v2g_common import is_request, limits, ns, row_of, seconds, stem, took
 from plugtap.protocols.events import Tcp, V2gMessage
 from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
+from plugtap.sessions.session import Session
 
 GRACE_NS = 1_000_000_000  # an answer that comes this late is late, one that is later still is missing
 TABLES = ("ISO 15118-2 Table 109", "DIN SPEC 70121:2014 Table 75", "ISO 15118-20 Tables 215 to 217")
+CURRENT_DEMAND = "CurrentDemand"
 HARMLESS = ("SessionStop", "WeldingDetection", "DC_WeldingDetection")
+
+
+def not_current_demand(session: Session, ev: Exchange) -> bool:
+    """Anything but the charge loop of DIN and ISO 15118-2."""
+    return ev.name != CURRENT_DEMAND
 
 
 @register
@@ -41,32 +49,39 @@ class MessageTimeout(Check):
     )
 
     def start(self) -> None:
-        self.open: V2gMessage | None = None
+        self.request: V2gMessage | None = None  # the last one; open as long as nothing came after it
         self.limit_s = 0.0
+        self.limit_ns = 0
+        self.due = self.deadline(self.overdue)
+        self.known: dict[tuple[str | None, str | None], float] = {}  # schema and message -> limit, s
         self.said = -1  # frame of the request reported last
 
-    @on(V2gMessage)
+    @property
+    def open(self) -> V2gMessage | None:
+        """The request that nothing came after."""
+        return self.request if self.request is self.session.latest else None
+
+    @on(V2gMessage, "*Req")
     def message(self, ev: V2gMessage) -> None:
-        self.cancel()
-        self.open = None
-        if ev.message is None or not is_request(ev.message):
-            return
-        name = row_of(self.session, ev)
-        if name not in self.meta.limits:
-            return
+        limit = self.known.get((ev.schema, ev.message))
+        if limit is None:
+            name = row_of(self.session, ev)
+            if name not in self.meta.limits:
+                self.request = None
+                return
+            limit = self.known[ev.schema, ev.message] = self.limit(name)
         self.arm()
-        self.open, self.limit_s = ev, self.limit(name)
-        self.at(ev.t + ns(self.limit_s) + GRACE_NS, self.overdue)
+        self.request, self.limit_s, self.limit_ns = ev, limit, ns(limit)
+        self.due.set(ev.t + self.limit_ns + GRACE_NS)
 
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
-        name = row_of(self.session, ev.request)
-        if name not in self.meta.limits or ev.request.frame == self.said:
+        if ev.request is not self.request or ev.request.frame == self.said:
             return
-        limit = self.limit(name)
-        if ev.latency <= ns(limit):
+        if ev.latency <= self.limit_ns:
             self.evaluated()
             return
+        limit = self.limit_s
         self.said = ev.request.frame
         self.fire(
             [ev.request, ev.response],
@@ -82,8 +97,7 @@ class MessageTimeout(Check):
             self.overdue(ev.t)
         else:
             # Who hangs up on a pending request is another question: time-ev-gave-up-early, sess-terminated-by-secc.
-            self.cancel()
-            self.open = None
+            self.request = None
 
     @on(NewAttempt)
     def again(self, ev: NewAttempt) -> None:
@@ -107,7 +121,6 @@ class MessageTimeout(Check):
         if request is None or request.message is None or request.frame == self.said:
             return
         self.said = request.frame
-        self.cancel()
         name = stem(request.message)
         harmless = name in HARMLESS
         self.fire(
@@ -135,12 +148,12 @@ class PerformanceMissed(Check):
         cause="The EVSE's controller is slow here, often because it waits for a backend or a power unit.",
         fix="Nothing by itself: the EV waits longer. Worth a look when the time grows from session to session.",
         refs=TABLES,
-        limits={k: v for k, v in timeout_limits("performance", ("sap", "din", "iso2", "iso20")).items() if not k.endswith(".CurrentDemand")},
+        limits={k: v for k, v in timeout_limits("performance", ("sap", "din", "iso2", "iso20")).items() if not k.endswith(f".{CURRENT_DEMAND}")},
         uec="V2GPerformanceTime",
         example="ChargeParameterDiscoveryRes 1.6 s after its request.",
     )
 
-    @on(Exchange)
+    @on(Exchange, only=not_current_demand)
     def answered(self, ev: Exchange) -> None:
         name = row_of(self.session, ev.request)
         if name not in self.meta.limits:
@@ -182,12 +195,14 @@ class SlowCurrentDemand(Check):
     def start(self) -> None:
         self.last_late: Exchange | None = None  # answered late, and nothing asked since
         self.borne = 0  # the latest answer this EV went on after, ns
+        self.quick_ns = ns(min(self.limit("loop_slow"), self.limit("loop_late")))
 
-    @on(V2gMessage)
+    @on(V2gMessage, only=never)
     def message(self, ev: V2gMessage) -> None:
         if ev.side == "EVCC" and self.last_late is not None:
             self.borne = max(self.borne, self.last_late.latency)
             self.last_late = None
+            self.sleep()
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
@@ -205,12 +220,18 @@ class SlowCurrentDemand(Check):
     @on(Exchange, "CurrentDemand")
     def answered(self, ev: Exchange) -> None:
         self.arm()
-        self.last_late = ev if ev.latency > ns(self.limit("loop_late")) else None
+        if ev.latency <= self.quick_ns:
+            self.last_late = None
+            self.evaluated()
+            return
         slow, late = self.limit("loop_slow"), self.limit("loop_late")
+        over = ev.latency > ns(late)
+        self.last_late = ev if over else None
+        if over:
+            self.wake()
         if ev.latency <= ns(slow):
             self.evaluated()
             return
-        over = ev.latency > ns(late)
         limit = late if over else slow
         self.fire(
             [ev.request, ev.response], f"CurrentDemandRes took {seconds(ev.latency):.3f} s, limit {limit:g} s.",
@@ -292,23 +313,25 @@ class GaveUpEarly(Check):
     )
 
     def start(self) -> None:
-        self.open: V2gMessage | None = None
+        self.judged: V2gMessage | None = None  # the request whose connection was closed already
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Req", only=never, quiet=("armed",))
     def message(self, ev: V2gMessage) -> None:
-        self.open = ev if ev.message is not None and is_request(ev.message) else None
-        if self.open is not None:
-            self.arm()
-
-    @on(Exchange)
-    def answered(self, ev: Exchange) -> None:
-        self.open = None
+        self.arm()
 
     @on(Tcp, "fin", "rst")
     def closing(self, ev: Tcp) -> None:
-        request, self.open = self.open, None
+        request, before = self.session.latest, self.judged
+        self.judged = request
         closes = self.session.closes
-        if request is None or request.message is None or request.stream != ev.stream or not closes:
+        if (
+            request is None
+            or request is before
+            or request.message is None
+            or not is_request(request.message)
+            or request.stream != ev.stream
+            or not closes
+        ):
             return
         if closes[-1][1] != "EVCC" or closes[-1][3] != ev.frame or stem(request.message) in HARMLESS:
             return
@@ -335,4 +358,4 @@ class GaveUpEarly(Check):
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
         if ev.how not in ("fin", "rst"):
-            self.open = None
+            self.judged = self.session.latest

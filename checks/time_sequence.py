@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 from plugtap.checks.base import Check, on
+from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import is_request, limits, ns, seconds, took
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
+from plugtap.sessions.session import Session
 
 
-class _Pause(Check):
-    """Base: the response that waits for the EV's next request. SessionStopRes waits for nothing."""
+SAYS_NOTHING = ("SessionStopRes", "supportedAppProtocolRes")  # responses after which no pause is measured
 
-    def start(self) -> None:
-        self.last: V2gMessage | None = None
 
-    @on(V2gMessage)
-    def message(self, ev: V2gMessage) -> None:
-        before = self.last
-        if before is not None:
-            self.last = None
-            self.cancel()
-        if ev.message is None:
-            return
-        if is_request(ev.message):
-            if before is not None:
-                self.asked(before, ev)
-        elif ev.message not in ("SessionStopRes", "supportedAppProtocolRes"):
-            self.last = ev
-            self.waits(ev)
-
-    @on(SessionEnded)
-    def ended(self, ev: SessionEnded) -> None:
-        self.cancel()
-        if ev.how == "silence" and ev.by == "EVCC" and self.last is not None:
-            self.silent(self.last)
-        self.last = None
-
-    def asked(self, response: V2gMessage, request: V2gMessage) -> None:
-        """The next request came."""
-
-    def waits(self, response: V2gMessage) -> None:
-        """A response is out; the EV is to go on."""
-
-    def silent(self, response: V2gMessage) -> None:
-        """The session ended in silence after this response."""
+def answer_before(session: Session) -> V2gMessage | None:
+    """The response right before the message being handled, if that response waited for it."""
+    before = session.message_before
+    if before is None or before.message is None or is_request(before.message) or before.message in SAYS_NOTHING:
+        return None
+    return before
 
 
 @register
-class SequenceTimeout(_Pause):
+class SequenceTimeout(Check):
     """60 s in every state; the 0.5 s of the ISO 15118-20 charge loop are in time-chargeloop-iso20, for no SECC in the field cuts there."""
 
     meta = Meta(
@@ -70,16 +45,39 @@ class SequenceTimeout(_Pause):
         example="AuthorizationRes with EVSEProcessing Finished, then nothing from the EV for 60 s.",
     )
 
-    def waits(self, response: V2gMessage) -> None:
-        self.arm()
-        self.at(response.t + ns(self.limit("sequence_timeout")), lambda t: self.silent(response))
+    def start(self) -> None:
+        self.limit_s = self.limit("sequence_timeout")
+        self.limit_ns = ns(self.limit_s)
+        self.due = self.deadline(self.overdue)
+        self.last: V2gMessage | None = None  # the response that waits; what came after it is in session.latest
 
-    def asked(self, response: V2gMessage, request: V2gMessage) -> None:
+    @on(V2gMessage, "*Res")
+    def response(self, ev: V2gMessage) -> None:
+        if ev.message in SAYS_NOTHING:
+            return
+        self.arm()
+        self.last = ev
+        self.due.set(ev.t + self.limit_ns)
+
+    @on(V2gMessage, "*Req", only=never, quiet=("evaluated",))
+    def request(self, ev: V2gMessage) -> None:
         self.evaluated()
 
+    def overdue(self, t: int) -> None:
+        """The deadline of the last response: nothing came in between?"""
+        last, self.last = self.last, None
+        if last is not None and last is self.session.latest:
+            self.silent(last)
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        self.due.clear()
+        last, self.last = self.last, None
+        if ev.how == "silence" and ev.by == "EVCC" and last is not None and last is self.session.latest:
+            self.silent(last)
+
     def silent(self, response: V2gMessage) -> None:
-        limit = self.limit("sequence_timeout")
-        self.last = None
+        limit = self.limit_s
         self.fire(
             response, f"After {response.message} the EV sent no further request for {limit:g} s.",
             since=response.t, t=response.t + ns(limit), values={"pause": took(ns(limit), limit, ">=")},
@@ -87,7 +85,7 @@ class SequenceTimeout(_Pause):
 
 
 @register
-class SlowBetween(_Pause):
+class SlowBetween(Check):
     """40 s is what the EVCC should keep; the SECC waits 60 s."""
 
     meta = Meta(
@@ -107,15 +105,21 @@ class SlowBetween(_Pause):
         example="PowerDeliveryReq 43 s after PreChargeRes.",
     )
 
-    def asked(self, response: V2gMessage, request: V2gMessage) -> None:
-        if self.session.protocol == "din":
+    def start(self) -> None:
+        self.limit_s = self.limit("sequence_performance")
+        self.limit_ns = ns(self.limit_s)
+
+    @on(V2gMessage, "*Req")
+    def request(self, ev: V2gMessage) -> None:
+        response = answer_before(self.session)
+        if response is None or self.session.protocol == "din":
             return
         self.arm()
-        limit, pause = self.limit("sequence_performance"), request.t - response.t
-        if pause <= ns(limit):
+        pause = ev.t - response.t
+        if pause <= self.limit_ns:
             self.evaluated()
             return
         self.fire(
-            [response, request], f"{request.message} came {seconds(pause):.1f} s after {response.message}.",
-            since=response.t, values={"pause": took(pause, limit)},
+            [response, ev], f"{ev.message} came {seconds(pause):.1f} s after {response.message}.",
+            since=response.t, values={"pause": took(pause, self.limit_s)},
         )  # fmt: skip

@@ -6,7 +6,7 @@ from collections import deque
 
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
-from plugtap.checks.guards import never
+from plugtap.checks.guards import COUNTED, never, oddly_typed, out_of_turn
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.sap_negotiation import KNOWN, offers_of
@@ -148,20 +148,25 @@ class TypeVersusProtocol(Check):
         self.offers: dict[object, str | None] = {}
         self.chosen: str | None = None
 
-    @on(V2gMessage)
-    def message(self, ev: V2gMessage) -> None:
-        if ev.message == "supportedAppProtocolReq":
-            self.offers = {o.get("SchemaID"): KNOWN.get(str(o.get("ProtocolNamespace"))) for o in offers_of(ev)}
-            return
-        if ev.message == "supportedAppProtocolRes":
-            self.chosen = None if failed(response_code(ev)) else self.offers.get(ev.body.get("SchemaID"))
-            return
-        if self.chosen is None:
-            return
+    @on(V2gMessage, "supportedAppProtocolReq")
+    def offer(self, ev: V2gMessage) -> None:
+        self.offers = {o.get("SchemaID"): KNOWN.get(str(o.get("ProtocolNamespace"))) for o in offers_of(ev)}
+
+    @on(V2gMessage, "supportedAppProtocolRes")
+    def choice(self, ev: V2gMessage) -> None:
+        self.chosen = None if failed(response_code(ev)) else self.offers.get(ev.body.get("SchemaID"))
+
+    @on(V2gMessage, only=never, quiet=COUNTED)
+    def count(self, ev: V2gMessage) -> None:
         self.arm()
+        self.evaluated()
+
+    @on(V2gMessage, only=oddly_typed)
+    def message(self, ev: V2gMessage) -> None:
+        if self.chosen is None or ev.message in ("supportedAppProtocolReq", "supportedAppProtocolRes"):
+            return
         new = ev.payload_type != 0x8001
         if new == (self.chosen == "iso20") or ev.payload_type >= VENDOR:
-            self.evaluated()
             return
         self.fire(
             ev, f"{self.chosen} was chosen, the {ev.side} sends payload type 0x{ev.payload_type:04x}.", key=ev.side,
@@ -193,23 +198,29 @@ class Pipelined(Check):
     )
 
     def start(self) -> None:
-        self.open: V2gMessage | None = None
         self.pair: tuple[V2gMessage, V2gMessage] | None = None
+        self.attempt = -1  # when the latest attempt began: a request before it is given up
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Req", only=never, quiet=COUNTED)
+    def request(self, ev: V2gMessage) -> None:
+        self.arm()
+        self.evaluated()
+
+    @on(V2gMessage, only=out_of_turn)
     def message(self, ev: V2gMessage) -> None:
+        pair, self.pair = self.pair, None
+        self.sleep()
         if ev.message is None:
-            self.open = self.pair = None
             return
         if is_request(ev.message):
-            self.arm()
-            before, self.open = self.open, ev
-            same = before is not None and before.stream == ev.stream and ev.message not in ("SessionStopReq", "supportedAppProtocolReq")
-            self.pair = (before, ev) if same and before is not None else None
+            before = self.session.message_before
+            if before is None or before.message is None or not is_request(before.message) or before.t < self.attempt:
+                return
+            if before.stream == ev.stream and ev.message not in ("SessionStopReq", "supportedAppProtocolReq"):
+                self.pair = before, ev
+                self.wake()
             return
-        pair, self.pair, self.open = self.pair, None, None
         if pair is None:
-            self.evaluated()
             return
         first, second = pair
         self.fire(
@@ -223,7 +234,7 @@ class Pipelined(Check):
 
     @on(NewAttempt)
     def again(self, ev: NewAttempt) -> None:
-        self.open = self.pair = None
+        self.pair, self.attempt = None, ev.t
 
 
 @register
@@ -254,19 +265,36 @@ class Unsolicited(Check):
 
     def start(self) -> None:
         self.asked: deque[str] = deque(maxlen=MAX_ASKED)  # requests without an answer so far; pipelined ones wait together
-        self.before: V2gMessage | None = None
+        self.watching = False  # as long as all goes in turn, there is nothing to keep
         self.odd: tuple[V2gMessage, V2gMessage] | None = None
         # An EV that reads in order is one answer behind from a surplus one on. In the charge loop, where all are alike, it notices nothing.
         self.surplus: V2gMessage | None = None
         self.other: V2gMessage | None = None  # the first request of another kind since: it finds the surplus answer in its place
 
-    @on(V2gMessage)
+    @on(V2gMessage, "*Res", only=never, quiet=COUNTED)
+    def response(self, ev: V2gMessage) -> None:
+        self.arm()
+        self.evaluated()
+
+    @on(V2gMessage, only=out_of_turn)
     def message(self, ev: V2gMessage) -> None:
+        before = self.session.message_before
+        if not self.watching:
+            self.watching = True
+            self.wake()
+            self.asked.clear()
+            if before is not None and before.message is not None and is_request(before.message):
+                self.asked.append(stem(before.message))
+        self._take(ev, before)
+        if self.odd is None and self.surplus is None and self.other is None and (not self.asked or list(self.asked) == [stem(str(ev.message))]):
+            self.watching = False
+            self.sleep()
+
+    def _take(self, ev: V2gMessage, before: V2gMessage | None) -> None:
         if ev.message is None:
             self.odd = None
             self.asked.clear()
             return
-        before, self.before = self.before, ev
         if is_request(ev.message):
             self._judge()
             self.asked.append(stem(ev.message))
@@ -275,11 +303,9 @@ class Unsolicited(Check):
             elif self.surplus is not None and stem(ev.message) != stem(str(self.surplus.message)):
                 self.other = ev
             return
-        self.arm()
         if stem(ev.message) in self.asked:
             self.asked.remove(stem(ev.message))
-            self.evaluated()
-        elif before is not None and before.stream == ev.stream:
+        elif before is not None and before.message is not None and before.stream == ev.stream:
             self.odd = (before, ev)
 
     @on(Tcp, "ack-unseen")

@@ -46,12 +46,7 @@ def present(ev: V2gMessage) -> tuple[float | None, float | None]:
     return physical(ev.body.get("EVSEPresentVoltage")), physical(ev.body.get("EVSEPresentCurrent"))
 
 
-def stopping(session: Session) -> bool:
-    """Has somebody asked for the end? Currents and voltages fall then, and targets mean little."""
-    return session.stop_asked_by is not None or session.delivery in ("Stop", "Standby")
-
-
 __all__ = [
     "LOOP_REQ", "LOOP_RES", "PARAMETERS_REQ", "PARAMETERS_RES", "PRECHARGE_REQ", "PRECHARGE_RES", "WELDING_RES", "Held", "electrical", "is_request",
-    "present", "stopping",
+    "present",
 ]  # fmt: skip

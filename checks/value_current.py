@@ -6,7 +6,7 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import dig, limits, ns, physical, quantity, seconds
-from plugtap.checks.value_common import LOOP_REQ, LOOP_RES, PARAMETERS_RES, Held, present, stopping
+from plugtap.checks.value_common import LOOP_REQ, LOOP_RES, PARAMETERS_RES, Held, present
 from plugtap.protocols.events import V2gMessage
 
 
@@ -19,13 +19,19 @@ class _Held(Check):
     def start(self) -> None:
         self.held = Held()
 
+    def fine(self) -> None:
+        """The condition does not hold."""
+        self.held.first = None
+        row = self._row
+        row["armed"] += 1
+        row["evaluated"] += 1
+
     def judge(self, ev: V2gMessage, bad: bool, limit_name: str) -> V2gMessage | None:
         """The first message of the stretch once `bad` has held for the limit."""
-        self.arm()
         if not bad:
-            self.held.first = None
-            self.evaluated()
+            self.fine()
             return None
+        self.arm()
         first = self.held.feed(ev, bad, self.limit(limit_name))
         if first is None:
             self.evaluated()
@@ -56,10 +62,13 @@ class TargetAboveLimit(_Held):
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
         el = self.session.electrical
-        if el.target_i is None or not el.evse_max_i or stopping(self.session):
+        if el.target_i is None or not el.evse_max_i or self.session.stopping:
             self.held.first = None
             return
-        first = self.judge(ev, el.target_i > el.evse_max_i * 1.001, "over_time")
+        if el.target_i <= el.evse_max_i * 1.001:
+            self.fine()
+            return
+        first = self.judge(ev, True, "over_time")
         if first is not None:
             self.fire([first, ev], f"The EV asks for {el.target_i:g} A, the EVSE offers {el.evse_max_i:g} A.", since=first.t,
                       values={"EVTargetCurrent": quantity(el.target_i, "A", el.evse_max_i, ">")})  # fmt: skip
@@ -101,16 +110,16 @@ class PresentAboveTarget(_Held):
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        _, amps = present(ev)
-        target = self.session.electrical.target_i
-        if amps is None or target is None or target < 0 or stopping(self.session):
+        el = self.session.electrical
+        amps, target = el.present_i, el.target_i
+        if amps is None or target is None or target < 0 or self.session.stopping:
             self.held.first = None
             return
         if self.target is not None and target < self.target:
             self.fell = ev.t
         self.target = target
         if amps <= target:
-            self.judge(ev, False, "over_time")
+            self.fine()
             return
         following = self.fell is not None and ev.t - self.fell < ns(self.limit("follow_time"))
         allowed = target + max(self.limit("current_tolerance"), target * self.limit("current_tolerance_part") / 100, min(self.tolerance, 50.0))
@@ -146,15 +155,18 @@ class TargetMismatch(_Held):
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        volts, amps = present(ev)
-        el = self.session.electrical
-        target = el.target_i
-        if amps is None or target is None or target <= 0 or stopping(self.session) or not self.session.energy_moved:
+        session = self.session
+        el = session.electrical
+        volts, amps, target = el.present_v, el.present_i, el.target_i
+        if amps is None or target is None or target <= 0 or session.stopping or not session.energy_moved:
             self.held.first = None
             return
         wanted = target if not el.evse_max_i else min(target, el.evse_max_i)
         if el.evse_max_p and volts and volts > 50:
             wanted = min(wanted, el.evse_max_p / volts)
+        if amps >= wanted:
+            self.fine()
+            return
         # Near the target voltage the EVSE regulates voltage: the current is the battery's.
         at_voltage = volts is not None and el.target_v is not None and volts >= el.target_v - 3
         bound = wanted - max(self.limit("mismatch"), wanted * self.limit("mismatch_part") / 100)
@@ -189,13 +201,17 @@ class FlagsInconsistent(_Held):
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        _, amps = present(ev)
-        el = self.session.electrical
-        if amps is None or el.target_i is None or not el.evse_max_i or stopping(self.session) or not self.session.energy_moved:
+        session = self.session
+        el = session.electrical
+        amps = el.present_i
+        if amps is None or el.target_i is None or not el.evse_max_i or session.stopping or not session.energy_moved:
             self.held.first = None
             return
+        if ev.body.get("EVSECurrentLimitAchieved") is not True:
+            self.fine()
+            return
         bound = min(el.target_i, el.evse_max_i) - self.limit("flag_margin")
-        first = self.judge(ev, ev.body.get("EVSECurrentLimitAchieved") is True and amps < bound, "mismatch_time")
+        first = self.judge(ev, amps < bound, "mismatch_time")
         if first is not None:
             self.fire([first, ev], f"EVSECurrentLimitAchieved is set at {amps:g} A; target {el.target_i:g} A, limit {el.evse_max_i:g} A.", since=first.t,
                       values={"EVSEPresentCurrent": quantity(amps, "A", bound, "<")})  # fmt: skip
@@ -224,10 +240,14 @@ class PowerAboveLimit(_Held):
         example="55 kW for 10 s with EVSEMaximumPowerLimit 50 kW.",
     )
 
+    def start(self) -> None:
+        super().start()
+        self.factor = 1 + self.limit("power_tolerance") / 100
+
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        volts, amps = present(ev)
         el = self.session.electrical
+        volts, amps = el.present_v, el.present_i
         name, top = "EVMaximumPowerLimit", el.ev_max_p if el.ev_max_p and el.ev_max_p > 0 else None
         if el.evse_max_p and el.evse_max_p > 0 and (top is None or el.evse_max_p < top):
             name, top = "EVSEMaximumPowerLimit", el.evse_max_p
@@ -235,8 +255,11 @@ class PowerAboveLimit(_Held):
             return
         if el.target_i is not None and amps > 3 * max(el.target_i, 1):
             return  # the current itself is wrong: value-present-exceeds-target
-        bound = top * (1 + self.limit("power_tolerance") / 100)
-        first = self.judge(ev, volts * amps > bound, "over_time")
+        bound = top * self.factor
+        if volts * amps <= bound:
+            self.fine()
+            return
+        first = self.judge(ev, True, "over_time")
         if first is not None:
             self.fire([first, ev], f"{volts * amps / 1000:.1f} kW flow, {name} is {top / 1000:.1f} kW.", since=first.t,
                       values={"power": quantity(volts * amps, "W", bound, ">")})  # fmt: skip
@@ -266,12 +289,15 @@ class ZeroPower(_Held):
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        _, amps = present(ev)
         el = self.session.electrical
-        if amps is None or el.target_i is None or stopping(self.session):
+        amps = el.present_i
+        if amps is None or el.target_i is None or self.session.stopping:
             self.held.first = None
             return
-        first = self.judge(ev, abs(amps) < 1 and el.target_i > self.limit("zero_power_target"), "zero_power_time")
+        if abs(amps) >= 1:
+            self.fine()
+            return
+        first = self.judge(ev, el.target_i > self.limit("zero_power_target"), "zero_power_time")
         if first is not None:
             held = seconds(ev.t - first.t)
             zero = el.evse_max_p == 0 or el.evse_max_i == 0
@@ -306,18 +332,21 @@ class Derating(Check):
 
     def start(self) -> None:
         self.highest: tuple[V2gMessage, float] | None = None
+        self.span = ns(self.limit("derating_time"))
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        top = self.session.electrical.evse_max_i
-        if top is None or top <= 0 or stopping(self.session) or not self.session.energy_moved:
+        session = self.session
+        top = session.electrical.evse_max_i
+        if top is None or top <= 0 or session.stopping or not session.energy_moved:
             return
         self.arm()
-        if self.highest is None or top >= self.highest[1] or ev.t - self.highest[0].t > ns(self.limit("derating_time")):
+        highest = self.highest
+        if highest is None or top >= highest[1] or ev.t - highest[0].t > self.span:
             self.highest = (ev, top)
             self.evaluated()
             return
-        before, was = self.highest
+        before, was = highest
         part = self.limit("derating")
         if top >= was * (1 - part / 100):
             self.evaluated()
@@ -343,7 +372,7 @@ class _Noise(Check):
 
     def sample(self, ev: V2gMessage, value: float | None, limit_name: str, what: str, unit: str) -> None:
         """One value of the loop."""
-        if value is None or stopping(self.session):
+        if value is None or self.session.stopping:
             self.window = []
             return
         self.window = [(e, v) for e, v in self.window if ev.t - e.t <= ns(1)][-50:]

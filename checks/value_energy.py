@@ -138,6 +138,7 @@ class SocJump(Check):
     def start(self) -> None:
         self.before: tuple[V2gMessage, int] | None = None
         self.highest = 0
+        self.jump, self.drop = self.limit("soc_jump"), self.limit("soc_drop")
 
     @on(V2gMessage, "CurrentDemandReq", "DC_ChargeLoopReq")
     def message(self, ev: V2gMessage) -> None:
@@ -149,7 +150,7 @@ class SocJump(Check):
             self.highest = soc
             return
         self.arm()
-        jump, drop = self.limit("soc_jump"), self.limit("soc_drop")
+        jump, drop = self.jump, self.drop
         if abs(soc - before[1]) > jump and ev.t - before[0].t <= ns(self.limit("soc_jump_time")):
             self.fire([before[0], ev], f"EVRESSSOC went from {before[1]} % to {soc} %.", since=before[0].t,
                       values={"EVRESSSOC": Value(soc, "%"), "change": Value(abs(soc - before[1]), "%", jump, ">")})  # fmt: skip

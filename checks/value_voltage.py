@@ -6,10 +6,19 @@ from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
-from plugtap.checks.v2g_common import failed, limits, ns, quantity, response_code, seconds, took
-from plugtap.checks.value_common import LOOP_REQ, LOOP_RES, PRECHARGE_RES, WELDING_RES, Held, present, stopping
+from plugtap.checks.v2g_common import SECOND, failed, limits, ns, quantity, response_code, seconds, took
+from plugtap.checks.value_common import LOOP_REQ, LOOP_RES, PRECHARGE_RES, WELDING_RES, Held, present
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
+from plugtap.sessions.session import Session
+
+OVERSHOOT_NS = 10 * SECOND
+
+
+def just_begun(session: Session, ev: V2gMessage) -> bool:
+    """The charge loop's first ten seconds."""
+    begin = session.electrical.loop_answered
+    return begin is None or ev.t - begin <= OVERSHOOT_NS
 
 
 @register
@@ -39,16 +48,20 @@ class AboveEvMaximum(Check):
 
     def start(self) -> None:
         self.held = Held()
+        self.factor = 1 + self.limit("overvoltage_margin") / 100
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        volts, amps = present(ev)
-        top = self.session.electrical.ev_max_v
+        el = self.session.electrical
+        volts, amps, top = el.present_v, el.present_i, el.ev_max_v
         if volts is None or not top or top <= 0:
             return
         self.arm()
-        margin = self.limit("overvoltage_margin")
-        bound = top * (1 + margin / 100)
+        bound = top * self.factor
+        if volts <= bound:
+            self.held.first = None
+            self.evaluated()
+            return
         first = self.held.feed(ev, volts > bound and abs(amps or 0.0) >= 1, self.limit("overvoltage_time"))
         if first is None:
             self.evaluated()
@@ -62,7 +75,7 @@ class AboveEvMaximum(Check):
     @on(V2gMessage, *LOOP_REQ)
     def request(self, ev: V2gMessage) -> None:
         el = self.session.electrical
-        if el.target_v is None or not el.ev_max_v or el.target_v <= el.ev_max_v * (1 + self.limit("overvoltage_margin") / 100):
+        if el.target_v is None or not el.ev_max_v or el.target_v <= el.ev_max_v * self.factor:
             return
         self.fire(
             ev, f"The EV asks for {el.target_v:.1f} V, more than its own maximum of {el.ev_max_v:.1f} V.", key="target", side="EVCC", severity="warning",
@@ -139,9 +152,9 @@ class VoltageLost(Check):
 
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
-        volts, _ = present(ev)
-        target = self.session.electrical.target_v
-        if not self.met or volts is None or not target or stopping(self.session):
+        el = self.session.electrical
+        volts, target = el.present_v, el.target_v
+        if not self.met or volts is None or not target or self.session.stopping:
             self.held.first = None
             return
         self.arm()
@@ -177,15 +190,11 @@ class Overshoot(Check):
         example="Target 400 V, EVSEPresentVoltage 455 V at 0 A right after PowerDelivery.",
     )
 
-    def start(self) -> None:
-        self.begin: int | None = None
-
-    @on(V2gMessage, *LOOP_RES)
+    @on(V2gMessage, *LOOP_RES, only=just_begun)
     def message(self, ev: V2gMessage) -> None:
-        volts, amps = present(ev)
-        target = self.session.electrical.target_v
-        self.begin = self.begin or ev.t
-        if volts is None or not target or target < 50 or ev.t - self.begin > ns(10):
+        el = self.session.electrical
+        volts, amps, target = el.present_v, el.present_i, el.target_v
+        if volts is None or not target or target < 50 or not just_begun(self.session, ev):
             return
         self.arm()
         bound = target * (1 + self.limit("overshoot") / 100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugtap.protocols.events import Loss, Pilot, V2gMessage
+from plugtap.protocols.events import Loss, Pilot, Tcp, V2gMessage
 from plugtap.protocols.pilot import IEC_61851, DutyRow
 from plugtap.sessions.records import PHASES
 
@@ -101,7 +101,10 @@ class Electrical:
         self.precharge_target: float | None = None
         self.cable_check_first: int | None = None
         self.cable_check_last: int | None = None
+        self.loop_answered: int | None = None  # when the first response of the charge loop came
         self.loops = 0
+        self.present_v: float | None = None  # EVSEPresentVoltage and EVSEPresentCurrent of the latest response of a DC charge loop; None
+        self.present_i: float | None = None  # … where it has none
         self.power_started: int | None = None
         self.ac_charging = False
         self.ac_started: int | None = None
@@ -136,6 +139,7 @@ class Session:
         self.energy: str | None = None
         self.payment: str | None = None
         self.session_id: str | None = None  # header SessionID the SECC assigned
+        self.given_id: str | None = None  # … as it stands in the last SessionSetupRes, if that was positive and the id not all zero
         self.id_before: str | None = None  # the session of this tap that had the same SessionID before
         self.sap_offer: list[dict[str, Any]] = []
         self.sap_code: str | None = None
@@ -150,12 +154,20 @@ class Session:
         self.last_request: V2gMessage | None = None
         self.request_before: V2gMessage | None = None  # the request before last_request
         self.last_response: V2gMessage | None = None
+        self.response_before: V2gMessage | None = None  # the response before last_response
+        self.latest: V2gMessage | None = None  # the last message, readable or not
+        self.message_before: V2gMessage | None = None  # … and the one before it
+        self.in_turn = False  # is `latest` a request after an answer (or the first message), or the answer to the open request?
+        self.last_segment: Tcp | None = None  # whatever TCP said last
+        self.repeats: list[Tcp] = []  # segments sent again and again (the latest), without a sign of the peer
+        self.data_frames: dict[bool, int] = {}  # Tcp.from_a -> frame of the last data that way
         self.setup_ok = False
         self.delivery: str | None = None  # what the last PowerDeliveryReq asked for: Start, Stop, Renegotiate, Standby …
         self.delivering = False  # between PowerDelivery start (accepted) and stop (asked)
         self.delivery_stopped: Said | None = None  # the PowerDeliveryReq that asked to stop
         self.stop_asked_by: str | None = None  # who wanted the end first: EVCC, SECC
         self.stop_asked: Said | None = None
+        self.stopping = False  # somebody has asked for the end, or PowerDelivery for a stop: targets mean little from then on
         self.failed_response: Said | None = None
         self.failed_negotiation: Said | None = None
         self.evse_fault: tuple[str, Said] | None = None

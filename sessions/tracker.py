@@ -47,6 +47,7 @@ PROOF_NS = 5 * SECOND  # a request is unanswered for good when this much of the 
 MAX_REMEMBERED = 256
 HANDSHAKE = ("supportedAppProtocolReq", "supportedAppProtocolRes", "SessionSetupReq", "SessionSetupRes")
 MAX_HUSHES = 64
+MAX_REPEATS = 8
 
 Timer = Callable[[int], None]
 TimerKey = tuple[str, str, str]
@@ -423,6 +424,17 @@ class SessionTracker:
             del session.closes[:-8]
             if session.setup_ok or session.tls_data:
                 self._end(session, side, ev.kind, ev.t, ev.frame)
+        session.last_segment = ev
+        if ev.kind == "data":
+            session.data_frames[ev.from_a] = ev.frame
+            if session.repeats:
+                session.repeats = []
+        elif ev.kind == "retransmission":
+            # Both may repeat: a tap between them hears what they no longer do.
+            if not session.repeats or ev.from_a == session.repeats[0].from_a:
+                session.repeats = [*session.repeats[-MAX_REPEATS:], ev]
+        elif session.repeats and ev.from_a != session.repeats[0].from_a:
+            session.repeats = []  # the peer is there, whatever it says
         self._notify(session, ev)
 
     def _side(self, session: Session, ev: Tcp) -> str:
@@ -501,12 +513,18 @@ class SessionTracker:
         if fresh and session.tls is None:
             self._enter(session, "tcp", ev)
         exchange = self._pair_up(session, ev)
+        before = session.message_before = session.latest
+        session.latest = ev
+        session.in_turn = exchange is not None or (
+            ev.message is not None and v2g_facts.is_request(ev.message)
+            and (before is None or (before.message is not None and not v2g_facts.is_request(before.message)))
+        )  # fmt: skip
         v2g_facts.apply(session, ev)
         if ev.message is not None:
             if v2g_facts.is_request(ev.message):
                 session.request_before, session.last_request = session.last_request, ev
             else:
-                session.last_response = ev
+                session.response_before, session.last_response = session.last_response, ev
         self._progress(session, ev)
         self._notify(session, ev)
         if exchange is not None:

@@ -94,6 +94,7 @@ def apply(session: Session, ev: V2gMessage) -> None:
         _iso20_energy(session, name, body)
     _codes(session, said)
     _status(session, body, said)
+    session.stopping = session.stop_asked_by is not None or session.delivery in ("Stop", "Standby")
     _electrical(session, ev, name, body)
 
 
@@ -124,8 +125,11 @@ def _sap_response(session: Session, body: dict[str, Any], said: Said) -> None:
 def _setup_response(session: Session, ev: V2gMessage, body: dict[str, Any], said: Said) -> None:
     session.evseid = _text(body.get("EVSEID")) or session.evseid
     session.session_id = _text(ev.header.get("SessionID")) or session.session_id
+    session.given_id = None
     if not failed(said.code):
         session.setup_ok = True
+        given = _text(ev.header.get("SessionID"))
+        session.given_id = given if given is not None and given.strip("0") else None
 
 
 def delivery_kind(body: dict[str, Any]) -> str:
@@ -271,13 +275,14 @@ def _loop(session: Session, ev: V2gMessage, name: str, body: dict[str, Any]) -> 
                 el.target_i_max = el.target_i
         return
     el.loops += 1
+    el.loop_answered = el.loop_answered or ev.t
     if LOOP_MESSAGES[stem(name)] in ("ac", "wpt"):
         if not failed(response_code(ev)):
             el.ac_charging = True
             if el.ac_started is None and (session.pilot is None or session.pilot.state[:1] in ("C", "D")):
                 el.ac_started = ev.t
         return
-    volts, amps = physical(body.get("EVSEPresentVoltage")), physical(body.get("EVSEPresentCurrent"))
+    volts, amps = el.present_v, el.present_i = physical(body.get("EVSEPresentVoltage")), physical(body.get("EVSEPresentCurrent"))
     if volts is None or amps is None:
         return
     el.v_max = volts if el.v_max is None else max(el.v_max, volts)
