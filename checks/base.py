@@ -92,6 +92,7 @@ class Context(Protocol):
     def row(self, meta: Meta) -> dict[str, int]: ...
     def deadline(self, check: Check, call: Callable[[int], None]) -> Deadline: ...
     def emit(self, check: Check, **facts: Any) -> None: ...
+    def repeat(self, check: Check, key: str, ev: Event) -> bool: ...
 
 
 class Check:
@@ -175,6 +176,12 @@ class Check:
             frames=tuple(dict.fromkeys([*frames, *(e.frame for e in events if e.frame)])), side=side, certainty=certainty,
             severity=severity, effect=effect, cause=cause, fix=fix,
         )  # fmt: skip
+
+    def repeat(self, ev: Event, key: str = "") -> bool:
+        """Count a finding of this `key` once more, if there is one: what it says stays as it was first said, so that nothing need be worded
+        for each frame of a long stretch. False: say it with `fire`. Not for findings whose gap policy depends on `since`.
+        """
+        return self.ctx.repeat(self, key, ev)
 
     # -- time --------------------------------------------------------------------------------------------------
 

@@ -2,141 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
-from plugtap.checks.base import Check, Deadline, Guard, Handles, Waiting
+from plugtap.checks.base import Check, Deadline, Waiting
+from plugtap.checks.dispatch import NAME_OF, V2G_PROTOCOLS, Counters, Plan
 from plugtap.checks.finding import SEVERITIES, Finding, Value
 from plugtap.checks.meta import Meta
 from plugtap.config.analysis import AnalysisSettings, CheckSettings
-from plugtap.protocols.events import Event, Mme, Tcp, V2gMessage
-from plugtap.sessions.notices import Exchange, NewAttempt, PhaseEntered, SessionEnded
+from plugtap.protocols.events import Event
+from plugtap.sessions.notices import Exchange, NewAttempt, SessionEnded
 from plugtap.sessions.records import SECOND, rfc3339, stable_id
 from plugtap.sessions.session import Session
 
 MAX_FRAMES = 12  # of one finding
 MAX_FAILURES = 3  # of a check that raises, before it is switched off
 
-MAX_KEPT_NAMES = 1024
-MAX_KEPT_CALLS = 64  # combinations of guards and waking checks remembered for a kind of event
-
-V2G_PROTOCOLS = ("din", "iso2", "iso20")
 STEPS = frozenset({Exchange, SessionEnded, NewAttempt})  # the dialogue's steps
 
 Timer = Callable[[int], None]
 
 
-class Counters:
-    """armed, evaluated, fired, suppressed, failed of each check."""
+class _More:
+    """Repeats of a finding."""
 
-    def __init__(self) -> None:
-        self.by_check: dict[str, dict[str, int]] = {}
+    __slots__ = ("count", "frames", "t")
 
-    def row(self, check: str) -> dict[str, int]:
-        """The counters of a check."""
-        row = self.by_check.get(check)
-        if row is None:
-            row = self.by_check[check] = {"armed": 0, "evaluated": 0, "fired": 0, "suppressed": 0, "failed": 0}
-        return row
+    def __init__(self, known: Finding) -> None:
+        self.count, self.t, self.frames = known.count, 0, list(known.frames)
 
-    def add(self, check: str, what: str, n: int = 1) -> None:
-        """Count."""
-        self.row(check)[what] += n
-
-
-_NAME_FIELD: dict[type[Event], str] = {V2gMessage: "message", Exchange: "name", Mme: "name", Tcp: "kind", PhaseEntered: "phase"}
-
-
-class _Route(NamedTuple):
-    """A handler of a check, and one of its marks."""
-
-    order: int  # of the calls
-    check: int  # its place in the plan
-    method: str
-    mark: Handles
-
-
-class _Plan:
-    """Which method of which check handles what: made once per Engine."""
-
-    def __init__(self, checks: Iterable[type[Check]]) -> None:
-        self.checks = list(checks)
-        self.routes: dict[type[Event], dict[str, list[_Route]]] = {}  # event type -> name ("" any) -> handlers
-        self._found: dict[tuple[type[Event], str | None], list[_Route]] = {}
-        self.bits = {check.meta.id: 1 << i for i, check in enumerate(self.checks)}  # in SessionChecks.awake
-        order = 0
-        for i, check in enumerate(self.checks):
-            for attribute in dir(check):
-                for mark in getattr(getattr(check, attribute, None), "handles", ()):
-                    table = self.routes.setdefault(mark.kind, {})
-                    order += 1
-                    for name in mark.names or ("",):
-                        table.setdefault(name, []).append(_Route(order, i, attribute, mark))
-
-    def find(self, kind: type[Event], name: str | None) -> list[_Route]:
-        """The handlers of an event: first those of any or of all requests or responses, then those that name it."""
-        known = self._found.get((kind, name))
-        if known is None:
-            if len(self._found) >= MAX_KEPT_NAMES:
-                self._found.clear()
-            known = self._found[kind, name] = self._find(kind, name)
-        return known
-
-    def _find(self, kind: type[Event], name: str | None) -> list[_Route]:
-        table = self.routes.get(kind, {})
-        if not name:
-            return table.get("", [])
-        general = table.get("", []) + (table.get(f"*{name[-3:]}", []) if kind is V2gMessage else [])
-        return sorted(general) + table.get(name, [])
-
-
-class _Calls:
-    """The handlers to call for a kind of event while the same guards hold, and what the others would have counted."""
-
-    __slots__ = ("methods", "once", "quiet", "times")
-
-    def __init__(self) -> None:
-        self.methods: list[tuple[Check, Callable[[Any], None]]] = []
-        self.quiet: list[tuple[dict[str, int], str]] = []
-        self.once: list[tuple[int, str]] = []
-        self.times = 0  # not yet counted for `quiet`
-
-    def settle(self) -> None:
-        """Count what was put off."""
-        for row, what in self.quiet:
-            row[what] += self.times
-        self.times = 0
-
-
-class _Bound:
-    """The handlers of one kind of event in one session."""
-
-    __slots__ = ("all_hold", "calls", "guarded", "guards", "routes")
-
-    def __init__(self, routes: list[_Route]) -> None:
-        self.routes = routes
-        guards: dict[Guard, int] = {}
-        self.guarded = 0  # bits of the checks that a guard may keep from being called
-        for route in routes:
-            if route.mark.only is not None:
-                guards.setdefault(route.mark.only, 1 << len(guards))
-                self.guarded |= 1 << route.check
-        self.guards = list(guards.items())
-        self.all_hold = (1 << len(guards)) - 1
-        self.calls: dict[tuple[int, int], _Calls] = {}  # (which guards hold, which guarded checks are awake) -> the calls
-
-    def settle(self) -> None:
-        """Count what was put off, and forget the calls."""
-        for calls in self.calls.values():
-            calls.settle()
-        self.calls.clear()
-
-    def holds(self, route: _Route, held: int) -> bool:
-        """Is the handler to be called?"""
-        only = route.mark.only
-        return only is None or any(held & bit for guard, bit in self.guards if guard is only)
+    def finding(self, known: Finding) -> Finding:
+        """The finding with its repeats."""
+        return msgspec.structs.replace(
+            known, rev=known.rev + self.count - known.count, count=self.count, last_time=rfc3339(self.t), frames=tuple(self.frames[:MAX_FRAMES])
+        )
 
 
 class SessionChecks:
@@ -146,16 +47,15 @@ class SessionChecks:
         self.engine = engine
         self.session = session
         self.now = session.start
-        self.findings: dict[tuple[str, str], Finding] = {}
+        self._findings: dict[tuple[str, str], Finding] = {}
+        self._more: dict[tuple[str, str], _More] = {}  # repeats not yet counted in `_findings`
         self.told: dict[str, int] = {}  # finding -> the revision consumers have
         self._told_t: dict[str, int] = {}  # … and when they got it
         self.objects: list[Check | None] = [None] * len(engine.plan.checks)
-        # (event type, name) -> the methods to call: found once, because a charge loop asks the same again ten times a second.
-        self._bound: dict[tuple[type[Event], str | None], _Bound] = {}
-        self._spent: set[tuple[int, str]] = set()  # handlers that wanted one event only, and had it
+        self.spent = 0  # bits of the handlers that wanted one event only, and had it
         self.awake = 0  # bits of the checks that are to be called whatever their guards say (Check.wake)
-        self._disabled = 0
         self._protocol: str | None = None
+        self._spoken: str | None = None  # … if checks are written for it
         # Checks that wait for the dialogue's next step, whatever it is (checks/asked.py): few at a time, asked at every step.
         self.waiting: list[Waiting] = []
 
@@ -163,77 +63,39 @@ class SessionChecks:
         """Give one event to every check that asked for it."""
         session = self.session
         self.now = max(self.now, event.t)
-        if self._disabled != len(self.engine.disabled) or self._protocol != session.protocol:
-            self._disabled, self._protocol = len(self.engine.disabled), session.protocol
-            self._unbind()
-        kind = type(event)
-        field = _NAME_FIELD.get(kind)
-        name = None if field is None else getattr(event, field)
-        bound = self._bound.get((kind, name))
-        if bound is None:
-            bound = self._bound[kind, name] = _Bound(list(self._routes(kind, name)))
+        if self._protocol != session.protocol:
+            self._protocol = session.protocol
+            self._spoken = session.protocol if session.protocol in V2G_PROTOCOLS else None
+        kind, plan = type(event), self.engine.plan
+        name_of = NAME_OF.get(kind)
+        what = kind, None if name_of is None else name_of(event), self._spoken
+        shape = plan.shapes.get(what) or plan.shape(what)
         held = 0
-        try:
-            for guard, bit in bound.guards:
-                if guard(session, event):
-                    held |= bit
-        except Exception:  # a guard saves calls and no more: without its answer all are called
-            held = bound.all_hold
-        key = held, self.awake & bound.guarded
-        calls = bound.calls.get(key)
-        if calls is None:
-            if len(bound.calls) >= MAX_KEPT_CALLS:
-                bound.settle()
-            calls = bound.calls[key] = self._calls(bound, *key)
-        calls.times += 1
-        for check, method in calls.methods:
+        if shape.guards:
             try:
-                method(event)
-            except Exception as error:  # a check's own fault must not stop the others
-                self.engine.failed(check.meta, error)
-        if calls.once:
-            self._spent.update(calls.once)
-            self._unbind()
+                for guard, bit in shape.guards:
+                    if guard(session, event):
+                        held |= bit
+            except Exception:  # a guard saves calls and no more: without its answer all are called
+                held = shape.all_hold
+        key = held, self.awake & shape.guarded, self.spent & shape.once
+        calls = shape.kept.get(key) or shape.calls(key)
+        calls.times += 1
+        objects = self.objects
+        for index, method in calls.methods:
+            check = objects[index] or self._object(index)
+            if check is not None:
+                try:
+                    method(check, event)
+                except Exception as error:  # a check's own fault must not stop the others
+                    self.engine.failed(check.meta, error)
+        self.spent |= calls.once
         if self.waiting and kind in STEPS:
             for waiting in list(self.waiting):
                 try:
                     waiting.step(event)
                 except Exception as error:  # isolation: see above
                     self.engine.failed(waiting.meta, error)
-
-    def _routes(self, kind: type[Event], name: str | None) -> Iterator[_Route]:
-        spoken = self._protocol if self._protocol in V2G_PROTOCOLS else None
-        for route in self.engine.plan.find(kind, name):
-            meta = self.engine.plan.checks[route.check].meta
-            if spoken is not None and spoken not in meta.protocols:
-                continue  # the check's rule is not one of the protocol that was negotiated
-            if meta.id not in self.engine.disabled and (route.check, route.method) not in self._spent:
-                yield route
-
-    def _calls(self, bound: _Bound, held: int, awake: int) -> _Calls:
-        calls = _Calls()
-        for route in bound.routes:
-            if not bound.holds(route, held) and not awake >> route.check & 1:
-                row = self.row(self.engine.plan.checks[route.check].meta)
-                calls.quiet.extend((row, what) for what in route.mark.quiet)
-                continue
-            check = self._object(route.check)
-            if check is not None:
-                calls.methods.append((check, getattr(check, route.method)))
-                if route.mark.once:
-                    calls.once.append((route.check, route.method))
-        return calls
-
-    def _unbind(self) -> None:
-        """What was found of handlers no longer holds."""
-        self.settle()
-        self._bound.clear()
-
-    def settle(self) -> None:
-        """Count what was put off."""
-        for bound in self._bound.values():
-            for calls in bound.calls.values():
-                calls.settle()
 
     def _object(self, index: int) -> Check | None:
         check = self.objects[index]
@@ -264,7 +126,7 @@ class SessionChecks:
         return self.engine.deadline(lambda now: self._deadline(check, call, now))
 
     def _deadline(self, check: Check, call: Timer, t: int) -> None:
-        if check.meta.id not in self.engine.disabled and not self.session.closed:
+        if check.meta.id not in self.engine.plan.disabled and not self.session.closed:
             before, self.now = self.now, max(self.now, t)
             try:
                 call(t)
@@ -272,52 +134,81 @@ class SessionChecks:
                 self.engine.failed(check.meta, error)
             self.now = before  # a deadline that turns out to mean nothing leaves no trace
 
+    def repeat(self, check: Check, key: str, ev: Event) -> bool:
+        """Count a finding that was made already; False where it was not, or where `emit` is to decide."""
+        meta, session = check.meta, self.session
+        known = self._findings.get((meta.id, key))
+        if known is None or (meta.pairs == "own" and session.pair == "foreign") or any(not session.sees(need) for need in meta.needs):
+            return False
+        row = self.row(meta)
+        row["evaluated"] += 1
+        row["fired"] += 1
+        self._once_more(meta, key, known, (ev.frame,) if ev.frame else (), self.now)
+        return True
+
+    def _once_more(self, meta: Meta, key: str, known: Finding, frames: tuple[int, ...], t: int) -> None:
+        """Repeats are counted by themselves until consumers hear of them: the 1st, 2nd, 4th, 8th …, and all in the session's last report.
+        A condition that holds through a charge loop comes ten times a second."""
+        more = self._more.get((meta.id, key))
+        if more is None:
+            more = self._more[meta.id, key] = _More(known)
+        more.count += 1
+        more.t = t
+        if len(more.frames) < MAX_FRAMES:
+            more.frames.extend(f for f in frames if f not in more.frames)
+        if more.count & (more.count - 1) == 0:
+            del self._more[meta.id, key]
+            self._keep(meta, key, more.finding(known), t)
+
+    @property
+    def findings(self) -> dict[tuple[str, str], Finding]:
+        """The findings so far by check and key."""
+        for key, more in self._more.items():
+            self._findings[key] = more.finding(self._findings[key])
+        self._more.clear()
+        return self._findings
+
+    def _keep(self, meta: Meta, key: str, finding: Finding, t: int) -> None:
+        self._findings[meta.id, key] = finding
+        if finding.count & (finding.count - 1) == 0 and self._due(meta, finding, t):
+            self.told[finding.id] = finding.rev
+            self._told_t[finding.id] = t
+            self.engine.changed(self.session, finding)
+
     def bit(self, meta: Meta) -> int:
         """The check's bit in `awake`."""
         return self.engine.plan.bits[meta.id]
 
     def row(self, meta: Meta) -> dict[str, int]:
         """The check's counters, for `plugtap checks --stats`."""
-        return self.engine.counted.row(meta.id)
+        return self.engine.plan.counted.row(meta.id)
 
     def emit(self, check: Check, **facts: Any) -> None:
         """Apply coverage, gap policy and settings, then make or repeat the finding."""
         meta, session = check.meta, self.session
-        self.engine.counted.add(meta.id, "evaluated")
+        self.engine.plan.counted.add(meta.id, "evaluated")
         certainty = facts["certainty"] or meta.certainty
         if meta.pairs == "own" and session.pair == "foreign":
-            self.engine.counted.add(meta.id, "suppressed")
+            self.engine.plan.counted.add(meta.id, "suppressed")
             return
         if any(not session.sees(need) for need in meta.needs):
-            self.engine.counted.add(meta.id, "suppressed")
+            self.engine.plan.counted.add(meta.id, "suppressed")
             return
         since = facts["since"]
         if since is not None and meta.gap != "proceed" and session.gap_since(since):
             if meta.gap == "suppress":
-                self.engine.counted.add(meta.id, "suppressed")
+                self.engine.plan.counted.add(meta.id, "suppressed")
                 return
             certainty = "possible"
-        self.engine.counted.add(meta.id, "fired")
-        key = (meta.id, facts["key"])
-        known = self.findings.get(key)
-        t = facts["t"]
+        self.engine.plan.counted.add(meta.id, "fired")
+        key, t = facts["key"], facts["t"]
+        known = self._findings.get((meta.id, key))
         if known is not None:
-            finding = msgspec.structs.replace(
-                known, rev=known.rev + 1, count=known.count + 1, last_time=rfc3339(t),
-                frames=(known.frames + tuple(f for f in facts["frames"] if f not in known.frames))[:MAX_FRAMES],
-            )  # fmt: skip
-        elif len(self.findings) >= self.engine.settings.max_findings or self._enough(meta):
+            self._once_more(meta, key, known, facts["frames"], t)
+        elif len(self._findings) >= self.engine.settings.max_findings or self._enough(meta):
             self.engine.capped_findings += 1
-            return
         else:
-            finding = self._new(meta, facts, t, certainty)
-        self.findings[key] = finding
-        # A condition that holds through a charge loop repeats ten times a second: consumers hear of the 1st, 2nd, 4th, 8th … and, in the
-        # session's last report, of all.
-        if finding.count & (finding.count - 1) == 0 and self._due(meta, finding, t):
-            self.told[finding.id] = finding.rev
-            self._told_t[finding.id] = t
-            self.engine.changed(self.session, finding)
+            self._keep(meta, key, self._new(meta, facts, t, certainty), t)
 
     def _setting(self, meta: Meta) -> CheckSettings | None:
         """What the site says of this check, or else of its family."""
@@ -327,7 +218,7 @@ class SessionChecks:
     def _enough(self, meta: Meta) -> bool:
         setting = self._setting(meta)
         most = setting.max_findings if setting is not None else None
-        return most is not None and sum(check == meta.id for check, _ in self.findings) >= most
+        return most is not None and sum(check == meta.id for check, _ in self._findings) >= most
 
     def _due(self, meta: Meta, finding: Finding, t: int) -> bool:
         """May consumers hear of it again already? Of a new finding always."""
@@ -371,11 +262,9 @@ class Engine:
         changed: Callable[[Session, Finding], None],
     ) -> None:
         self.settings = settings
-        self.plan = _Plan(check for check in checks.values() if self._enabled(check.meta))
+        self.plan = Plan(check for check in checks.values() if self._enabled(check.meta))
         self.deadline = deadline
         self.changed = changed
-        self.counted = Counters()
-        self.disabled: set[str] = set()
         self.failures: dict[str, tuple[int, str]] = {}  # check -> times, first reason
         self.capped_findings = 0
         self.sessions: dict[str, SessionChecks] = {}
@@ -383,9 +272,13 @@ class Engine:
     @property
     def counters(self) -> Counters:
         """The counters as they stand."""
-        for entry in self.sessions.values():
-            entry.settle()
-        return self.counted
+        self.plan.settle()
+        return self.plan.counted
+
+    @property
+    def disabled(self) -> set[str]:
+        """Checks that were switched off because they raised."""
+        return self.plan.disabled
 
     def _enabled(self, meta: Meta) -> bool:
         for key in (meta.id, f"{meta.family}-*"):
@@ -396,11 +289,11 @@ class Engine:
 
     def failed(self, meta: Meta, error: Exception) -> None:
         """A check raised: count it, remember the first reason, switch it off when it goes on."""
-        self.counted.add(meta.id, "failed")
+        self.plan.counted.add(meta.id, "failed")
         times, reason = self.failures.get(meta.id, (0, f"{type(error).__name__}: {error}"))
         self.failures[meta.id] = (times + 1, reason)
         if times + 1 >= MAX_FAILURES:
-            self.disabled.add(meta.id)
+            self.plan.disable(meta.id)
 
     def of(self, session: Session) -> SessionChecks:
         """The check objects of a session."""
@@ -415,9 +308,7 @@ class Engine:
 
     def forget(self, session: Session) -> None:
         """The session is reported: drop its check objects."""
-        entry = self.sessions.pop(session.id, None)
-        if entry is not None:
-            entry.settle()
+        self.sessions.pop(session.id, None)
 
 
 def severity_rank(severity: str) -> int:

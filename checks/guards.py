@@ -14,6 +14,8 @@ from plugtap.sessions.session import Session
 EXI_HEADER = 0x80  # distinguishing bits 10, no options, version 1
 LOOP_REQUESTS = frozenset({"CurrentDemandReq", "ChargingStatusReq", "DC_ChargeLoopReq", "AC_ChargeLoopReq"})
 FIRST_LOOPS = 20  # the loop comes a thousand times an hour: what is missing in its first messages is missing in all
+VALUELESS = frozenset({"DC_EVSEStatus", "AC_EVSEStatus", "EVSEStatus", "DC_EVStatus", "EVStatus"})  # elements that by the schemas hold no physical value
+NO_VALUE: tuple[Any, Any, int] = (None, None, 0)  # an element like MeterInfo: plain content only
 COUNTED = ("armed", "evaluated")  # `quiet` of a check that looks at every message and finds nothing
 
 
@@ -62,6 +64,29 @@ def not_looping(session: Session, ev: V2gMessage) -> bool:
 def with_pilot(session: Session, ev: Event) -> bool:
     """The control pilot is seen."""
     return session.pilot is not None
+
+
+def unusual_values(session: Session, ev: V2gMessage) -> bool:
+    """Anything but physical values with unit and multiplier as in a message judged fine before, none beyond what is plausible then."""
+    usual = session.usual_values.get((ev.schema, ev.message))
+    if usual is None:
+        return True
+    for name, node in ev.body.items():
+        if type(node) is dict:
+            known = usual.get(name)
+            if known is None:
+                if name in VALUELESS:
+                    continue
+                return True
+            unit, exponent, top = known
+            if known is NO_VALUE:
+                if "Value" in node or any(type(child) in (dict, list) for child in node.values()):
+                    return True
+            elif node.get("Unit") != unit or node.get("Multiplier") != exponent or not -top <= node["Value"] <= top:
+                return True
+        elif type(node) is list:
+            return True
+    return False
 
 
 def first_loops(session: Session, ev: V2gMessage) -> bool:

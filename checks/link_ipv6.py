@@ -311,7 +311,7 @@ class ForeignTraffic(Check):
         if side is None or ev.what in OWN_WORK:
             return
         self.frames[side] = self.frames.get(side, 0) + 1
-        if self.frames[side] >= self.limit("foreign_frames"):
+        if self.frames[side] >= self.limit("foreign_frames") and not self.repeat(ev, side):
             self.fire(
                 ev,
                 f"{self.frames[side]} frames of other protocols from {mac(ev.src_mac)}, the last one {ev.what}.",

@@ -240,9 +240,10 @@ class OngoingNotRepeated(_Special):
     @on(
         V2gMessage, "ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq", "ServiceDiscoveryReq",
         "DC_CableCheckReq", "DC_PreChargeReq", "AC_ChargeParameterDiscoveryReq", "DC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq",
+        only=not_looping,
     )  # fmt: skip
     def request(self, ev: V2gMessage) -> None:
-        if ev.message == "CurrentDemandReq" and self.session.request_before is not None and self.session.request_before.message == ev.message:
+        if not not_looping(self.session, ev):
             return
         self.look(ev, "{before} said Ongoing, {now} follows.")
 

@@ -42,7 +42,7 @@ class _Stall(Check):
 
     def waits(self, response: V2gMessage) -> None:
         """A response is out; the EV is to go on."""
-        if not self.mine(response) or failed(response_code(response)) or self.session.delivery in STOPPED:
+        if self.session.delivery in STOPPED or not self.mine(response) or failed(response_code(response)):
             self.last = None
             return
         self.arm()

@@ -53,7 +53,7 @@ class MessageTimeout(Check):
         self.limit_s = 0.0
         self.limit_ns = 0
         self.due = self.deadline(self.overdue)
-        self.known: dict[tuple[str | None, str | None], float] = {}  # schema and message -> limit, s
+        self.known: dict[tuple[str | None, str | None], tuple[float, int]] = {}  # schema and message -> limit in s, in ns
         self.said = -1  # frame of the request reported last
 
     @property
@@ -63,15 +63,16 @@ class MessageTimeout(Check):
 
     @on(V2gMessage, "*Req")
     def message(self, ev: V2gMessage) -> None:
-        limit = self.known.get((ev.schema, ev.message))
-        if limit is None:
+        known = self.known.get((ev.schema, ev.message))
+        if known is None:
             name = row_of(self.session, ev)
             if name not in self.meta.limits:
                 self.request = None
                 return
-            limit = self.known[ev.schema, ev.message] = self.limit(name)
+            known = self.known[ev.schema, ev.message] = self.limit(name), ns(self.limit(name))
         self.arm()
-        self.request, self.limit_s, self.limit_ns = ev, limit, ns(limit)
+        self.request = ev
+        self.limit_s, self.limit_ns = known
         self.due.set(ev.t + self.limit_ns + GRACE_NS)
 
     @on(Exchange)

@@ -153,6 +153,10 @@ class TargetMismatch(_Held):
         example="EVTargetCurrent 126 A, EVSEPresentCurrent 95 to 105 A for a minute, no flag.",
     )
 
+    def start(self) -> None:
+        super().start()
+        self.margin, self.part = self.limit("mismatch"), self.limit("mismatch_part") / 100
+
     @on(V2gMessage, *LOOP_RES)
     def message(self, ev: V2gMessage) -> None:
         session = self.session
@@ -164,13 +168,13 @@ class TargetMismatch(_Held):
         wanted = target if not el.evse_max_i else min(target, el.evse_max_i)
         if el.evse_max_p and volts and volts > 50:
             wanted = min(wanted, el.evse_max_p / volts)
-        if amps >= wanted:
-            self.fine()
-            return
         # Near the target voltage the EVSE regulates voltage: the current is the battery's.
         at_voltage = volts is not None and el.target_v is not None and volts >= el.target_v - 3
-        bound = wanted - max(self.limit("mismatch"), wanted * self.limit("mismatch_part") / 100)
-        first = self.judge(ev, amps < bound and not at_voltage and not any(ev.body.get(flag) is True for flag in LIMIT_FLAGS), "mismatch_time")
+        bound = wanted - max(self.margin, wanted * self.part)
+        if amps >= bound:
+            self.fine()
+            return
+        first = self.judge(ev, not at_voltage and not any(ev.body.get(flag) is True for flag in LIMIT_FLAGS), "mismatch_time")
         if first is not None:
             self.fire([first, ev], f"EVSEPresentCurrent is {amps:g} A, asked for and allowed are {wanted:g} A; no limit flag is set.", since=first.t,
                       values={"EVSEPresentCurrent": quantity(amps, "A", bound, "<"), "EVTargetCurrent": quantity(target, "A")})  # fmt: skip

@@ -19,7 +19,9 @@ MAX_READING = 999_999_999
 @memo
 def soc_of(ev: V2gMessage) -> int | None:
     """State of charge of a request of the loop, percent."""
-    status = ev_status(ev)
+    status = ev.body.get("DC_EVStatus")
+    if type(status) is not dict or "EVRESSSOC" not in status:
+        status = ev_status(ev)
     value = status["EVRESSSOC"] if "EVRESSSOC" in status else dig(ev.body, "DisplayParameters", "PresentSOC")
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

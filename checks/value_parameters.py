@@ -8,12 +8,16 @@ from typing import Any
 from plugtap.checks.asked import Asked
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
+from plugtap.checks.guards import COUNTED, NO_VALUE, VALUELESS, unusual_values
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
-from plugtap.checks.tables import ranges
+from plugtap.checks.tables import Range, ranges
 from plugtap.checks.v2g_common import dc_status, dig, limits, memo, physical, protocol_of, quantity
 from plugtap.checks.value_common import PARAMETERS_RES
 from plugtap.protocols.events import V2gMessage
+from plugtap.sessions.session import Session
+
+ANY_SIZE = 1 << 64
 
 
 def measured(node: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -178,6 +182,12 @@ class NegativeLimit(Asked):
         self.evaluated()
 
 
+def wrong_unit(session: Session, ev: V2gMessage, name: str, unit: Any) -> Range | None:
+    """The row that an element's unit does not fit."""
+    row = ranges().get((protocol_of(session, ev), name))
+    return None if unit is None or row is None or unit == row.unit else row
+
+
 class _Values(Check):
     """Base: every physical value of the messages that carry limits, targets and measurements."""
 
@@ -185,6 +195,7 @@ class _Values(Check):
         V2gMessage, "ChargeParameterDiscoveryReq", "ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryReq", "DC_ChargeParameterDiscoveryRes",
         "AC_ChargeParameterDiscoveryReq", "AC_ChargeParameterDiscoveryRes", "PreChargeReq", "PreChargeRes", "CurrentDemandReq", "CurrentDemandRes",
         "ChargingStatusRes", "WeldingDetectionRes", "DC_PreChargeReq", "DC_PreChargeRes", "DC_ChargeLoopReq", "DC_ChargeLoopRes", "AC_ChargeLoopReq",
+        only=unusual_values, quiet=COUNTED,
     )  # fmt: skip
     def message(self, ev: V2gMessage) -> None:
         self.arm()
@@ -223,30 +234,17 @@ class UnitMismatch(_Values):
         example="EVTargetVoltage with unit A.",
     )
 
-    def start(self) -> None:
-        self.fine: set[tuple[str | None, str, Any]] = set()  # message, element and unit found right before
-        self.usual: dict[str | None, list[tuple[str, Any]]] = {}  # message -> elements and units of the last one that was all fine
-
-    def values(self, ev: V2gMessage) -> None:
-        units = [(name, node.get("Unit")) for name, node in measured_of(ev)]
-        if self.usual.get(ev.message) == units:
-            return
-        super().values(ev)
-        if all((ev.message, name, unit) in self.fine for name, unit in units):
-            self.usual[ev.message] = units
-
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
         unit = node.get("Unit")
-        known = (ev.message, name, unit)
-        if known in self.fine:
+        row = wrong_unit(self.session, ev, name, unit)
+        if row is None:
             return
-        row = ranges().get((protocol_of(self.session, ev), name))
-        if unit is None or row is None or unit == row.unit:
-            self.fine.add(known)
+        key = f"{ev.message} {name}"
+        if self.repeat(ev, key):
             return
         # Remaining times are shown to the driver and decide nothing.
         severity = "info" if row.unit == "s" else None
-        self.fire(ev, f"{name} in {ev.message} has the unit {unit}, not {row.unit}.", key=f"{ev.message} {name}", side=ev.side, severity=severity,
+        self.fire(ev, f"{name} in {ev.message} has the unit {unit}, not {row.unit}.", key=key, side=ev.side, severity=severity,
                   values={name: Value(unit, "", row.unit, "!=")})  # fmt: skip
 
 
@@ -274,34 +272,51 @@ class Extreme(_Values):
     )
 
     def start(self) -> None:
-        self.fine: dict[tuple[Any, ...], int] = {}  # largest Value found plausible, by element, unit and multiplier
+        self.tops: dict[tuple[str | None, str, Any], tuple[float | None, str]] = {}  # schema, element, Unit -> what `top` says
 
     def values(self, ev: V2gMessage) -> None:
-        fine, schema = self.fine, ev.schema
+        fine = True
         for name, node in measured_of(ev):
-            value = node["Value"]
-            known = (schema, name, node.get("Unit"), node["Multiplier"] if "Multiplier" in node else node.get("Exponent"))
-            if (abs(value) if type(value) is int else 0) > fine.get(known, -1):
-                self.value(ev, name, node)
+            known = ev.schema, name, node.get("Unit")
+            if known not in self.tops:
+                self.tops[known] = self.top(ev, name, node)
+            top, unit = self.tops[known]
+            number = physical(node)
+            if top is not None and number is not None and abs(number) > top:
+                fine = False
+                self.fire(ev, f"{name} in {ev.message} is {number:g} {unit}.", key=f"{ev.message} {name}", side=ev.side,
+                          values={name: quantity(number, unit, top, ">")})  # fmt: skip
+        if fine:
+            self.remember(ev)
 
-    def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
-        size = abs(node["Value"]) if type(node["Value"]) is int else 0
-        known = (ev.schema, name, node.get("Unit"), node.get("Multiplier", node.get("Exponent")))
-        number = physical(node)
+    def top(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> tuple[float | None, str]:
+        """(largest plausible number, None where there is none; unit) of an element."""
         row = ranges().get((protocol_of(self.session, ev), name))
-        unit = node.get("Unit") or (row.unit if row is not None else None)
-        limit = {"V": "max_voltage", "A": "max_current", "W": "max_power"}.get(str(unit))
-        if number is None or limit is None:
-            self.fine[known] = size
-            return
+        unit = str(node.get("Unit") or (row.unit if row is not None else None))
+        limit = {"V": "max_voltage", "A": "max_current", "W": "max_power"}.get(unit)
+        if limit is None:
+            return None, unit
         top = self.limit(limit)
-        if row is not None and row.high is not None:
-            top = min(top, row.high)
-        if abs(number) > top:
-            self.fire(ev, f"{name} in {ev.message} is {number:g} {unit}.", key=f"{ev.message} {name}", side=ev.side,
-                      values={name: quantity(number, str(unit), top, ">")})  # fmt: skip
-        else:
-            self.fine[known] = size
+        return (top if row is None or row.high is None else min(top, row.high)), unit
+
+    def remember(self, ev: V2gMessage) -> None:
+        """Leave it to the guard from now on, unless a unit is wrong or values stand deeper."""
+        usual: dict[str, tuple[Any, Any, int]] = {}
+        for name, node in ev.body.items():
+            if type(node) is list:
+                return
+            if type(node) is not dict or name in VALUELESS:
+                continue
+            if "Value" not in node and not any(type(child) in (dict, list) for child in node.values()):
+                usual[name] = NO_VALUE
+                continue
+            exponent = node.get("Multiplier")
+            if type(node.get("Value")) is not int or type(exponent) is not int or wrong_unit(self.session, ev, name, node.get("Unit")) is not None:
+                return
+            top, _ = self.top(ev, name, node)
+            # One less than fits: rounding must not decide here.
+            usual[name] = node.get("Unit"), exponent, ANY_SIZE if top is None else int(top / 10.0**exponent) - 1
+        self.session.usual_values.setdefault((ev.schema, ev.message), {}).update(usual)
 
 
 @register

@@ -161,6 +161,8 @@ class Session:
         self.last_segment: Tcp | None = None  # whatever TCP said last
         self.repeats: list[Tcp] = []  # segments sent again and again (the latest), without a sign of the peer
         self.data_frames: dict[bool, int] = {}  # Tcp.from_a -> frame of the last data that way
+        # What checks found fine in this session, so that the same again needs no look (checks/guards.py):
+        self.usual_values: dict[tuple[str | None, str | None], dict[str, tuple[Any, Any, int]]] = {}  # schema, message -> element -> unit, multiplier, largest
         self.setup_ok = False
         self.delivery: str | None = None  # what the last PowerDeliveryReq asked for: Start, Stop, Renegotiate, Standby …
         self.delivering = False  # between PowerDelivery start (accepted) and stop (asked)
