@@ -8,6 +8,7 @@ from plugtap.analysis.analysis import Analysis
 from plugtap.checks.base import Check, on
 from plugtap.checks.catalogue import load
 from plugtap.checks.finding import Finding
+from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
 from plugtap.protocols.events import V2gMessage
 from plugtap.protocols.items import Item
@@ -103,3 +104,101 @@ def test_a_guard_that_raises_costs_no_call() -> None:
     Listener.heard = {}
     analysed(list(Lab.good("din-dc").items()), {"lab-listener": Guarded})
     assert Listener.heard["guarded"] == Listener.heard["every"]
+
+
+def test_a_check_that_is_awake_is_called_whatever_its_guards_say() -> None:
+    class Sleeper(Listener):
+        """Wakes at PowerDeliveryReq and sleeps again after three more messages."""
+
+        @on(V2gMessage, "PowerDeliveryReq")
+        def begin(self, ev: V2gMessage) -> None:
+            self.wake()
+
+        @on(V2gMessage, only=never, quiet=("armed",))
+        def waiting(self, ev: V2gMessage) -> None:
+            got = self.heard.setdefault("waiting", [])
+            got.append(ev.message)
+            if len(got) % 3 == 0:
+                self.sleep()
+
+    Listener.heard = {}
+    analysis, _ = analysed(list(Lab.good("din-dc").items()), {"lab-listener": Sleeper})
+    every, waiting = Listener.heard["every"], Listener.heard["waiting"]
+    starts = [i for i, m in enumerate(every) if m == "PowerDeliveryReq"]
+    assert len(starts) == 2
+    # Asleep when the message that wakes it comes, so that the next one is the first it gets.
+    assert waiting == [m for i in starts for m in every[i + 1 : i + 4]]
+    # While awake its other guarded handler is called, too: neither counts what it would have counted.
+    asleep = len(every) - len(waiting)
+    answers = [m for i, m in enumerate(every) if m and m.endswith("Res") and m not in LOOP and not any(s < i <= s + 3 for s in starts)]
+    assert analysis.engine.counters.row("lab-listener")["armed"] == asleep + len(answers)
+
+
+def test_repeats_are_counted_without_being_worded_again() -> None:
+    class Repeater(Listener):
+        @on(V2gMessage, "CurrentDemandRes")
+        def named(self, ev: V2gMessage) -> None:
+            if not self.repeat(ev, "loop"):
+                self.heard.setdefault("worded", []).append(ev.message)
+                self.fire(ev, f"in frame {ev.frame}", key="loop")
+
+    class Worder(Listener):
+        @on(V2gMessage, "CurrentDemandRes")
+        def named(self, ev: V2gMessage) -> None:
+            self.fire(ev, f"in frame {ev.frame}", key="loop")
+
+    items = list(Lab.good("din-dc").items())
+    Listener.heard = {}
+    first, [repeated] = analysed(items, {"lab-listener": Repeater})
+    assert Listener.heard["worded"] == ["CurrentDemandRes"]
+    second, [worded] = analysed(items, {"lab-listener": Worder})
+    assert repeated == worded
+    assert repeated.count == Listener.heard["every"].count("CurrentDemandRes") // 2 >= 12
+    assert len(repeated.frames) == 12
+    assert first.engine.counters.row("lab-listener") == second.engine.counters.row("lab-listener")
+
+
+def test_what_consumers_hear_of_repeats() -> None:
+    """The 1st, 2nd, 4th, 8th … time as it comes, all of them with the session's end."""
+
+    class Worder(Listener):
+        @on(V2gMessage, "CurrentDemandRes")
+        def named(self, ev: V2gMessage) -> None:
+            self.fire(ev, "again", key="loop")
+
+    Listener.heard = {}
+    analysis = Analysis(ALL_ON, sources=("plc", "cp"), checks={"lab-listener": Worder})
+    items = list(Lab.good("din-dc").items())
+    told = [out.count for item in items for out in analysis.feed(item) if isinstance(out, Finding)]
+    told += [out.count for out in analysis.finish(items[-1].t) if isinstance(out, Finding)]
+    total = Listener.heard["every"].count("CurrentDemandRes")
+    powers = [1 << i for i in range(total.bit_length())]
+    assert told == (powers if powers[-1] == total else [*powers, total])
+
+
+def test_a_deadline_that_is_put_off_runs_once_at_its_last_time() -> None:
+    class Waits(Listener):
+        ran: list[tuple[int, int]]
+
+        def start(self) -> None:
+            self.due = self.deadline(self.over)
+            self.last = 0
+
+        @on(V2gMessage)
+        def every(self, ev: V2gMessage) -> None:
+            self.due.set(ev.t + 2_000_000_000)
+            self.last = ev.t
+
+        def over(self, t: int) -> None:
+            assert self.now == t
+            self.ran.append((t, self.last))
+
+    Listener.heard, Waits.ran = {}, []
+    items = list(Lab.good("din-dc").items())
+    analysis = Analysis(ALL_ON, sources=("plc", "cp"), checks={"lab-listener": Waits})
+    for item in items:
+        analysis.feed(item)
+    analysis.finish(items[-1].t + 3_000_000_000)
+    assert not analysis.engine.failures
+    assert [t - last for t, last in Waits.ran] == [2_000_000_000] * len(Waits.ran)
+    assert len(Waits.ran) == len({last for _, last in Waits.ran}) >= 1
