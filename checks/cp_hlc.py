@@ -56,6 +56,10 @@ class DutyNotDigital(Check):
         example="8.5 % in CableCheck.",
     )
 
+    def start(self) -> None:
+        tolerance = self.limit("duty_tolerance")
+        self.bounds = self.limit("digital_low") - tolerance, self.limit("digital_high") + tolerance
+
     @on(V2gMessage, only=with_pilot)
     def message(self, ev: V2gMessage) -> None:
         session = self.session
@@ -63,8 +67,7 @@ class DutyNotDigital(Check):
         if held is None or not in_hlc(session) or not is_dc(session) or not has_pwm(held) or math.isnan(held.duty):
             return
         self.arm()
-        tolerance = self.limit("duty_tolerance")
-        low, high = self.limit("digital_low") - tolerance, self.limit("digital_high") + tolerance
+        low, high = self.bounds
         if letter(held.state) in "BCD" and not low <= held.duty <= high and ev.t - held.t >= ns(self.limit("hlc_hold")):
             limit = self.limit("digital_low") if held.duty < low else self.limit("digital_high")
             self.fire(

@@ -78,7 +78,7 @@ class SessionChecks:
                         held |= bit
             except Exception:  # a guard saves calls and no more: without its answer all are called
                 held = shape.all_hold
-        key = held, self.awake & shape.guarded, self.spent & shape.once
+        key = held, self.awake and self.awake & shape.guarded, shape.once and self.spent & shape.once
         calls = shape.kept.get(key) or shape.calls(key)
         calls.times += 1
         objects = self.objects
@@ -89,7 +89,8 @@ class SessionChecks:
                     method(check, event)
                 except Exception as error:  # a check's own fault must not stop the others
                     self.engine.failed(check.meta, error)
-        self.spent |= calls.once
+        if calls.once:
+            self.spent |= calls.once
         if self.waiting and kind in STEPS:
             for waiting in list(self.waiting):
                 try:

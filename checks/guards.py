@@ -79,10 +79,10 @@ def unusual_values(session: Session, ev: V2gMessage) -> bool:
                     continue
                 return True
             unit, exponent, top = known
-            if known is NO_VALUE:
+            if exponent is None:  # NO_VALUE
                 if "Value" in node or any(type(child) in (dict, list) for child in node.values()):
                     return True
-            elif node.get("Unit") != unit or node.get("Multiplier") != exponent or not -top <= node["Value"] <= top:
+            elif node.get("Multiplier") != exponent or node.get("Unit") != unit or not -top <= node["Value"] <= top:
                 return True
         elif type(node) is list:
             return True

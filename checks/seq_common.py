@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from plugtap.checks.asked import Asked
 from plugtap.checks.tables import Order, order
-from plugtap.checks.v2g_common import failed, processing, protocol_of, response_code, stem
+from plugtap.checks.v2g_common import failed, memo_in_session, processing, protocol_of, response_code, stem
 from plugtap.protocols.events import V2gMessage
+from plugtap.sessions.session import Session
 from plugtap.sessions.v2g_facts import delivery_kind
 
 BY_PROCESSING = (
@@ -54,24 +55,27 @@ class Place:
         self.rule = rule
 
 
+@memo_in_session
+def _place(session: Session, ev: V2gMessage) -> Place | None:
+    before, response = session.request_before, session.last_response
+    if before is None or response is None or response.t < before.t or response.stream != ev.stream or before.stream != ev.stream:
+        return None
+    if response.frame < before.frame:
+        return None
+    after = state_after(before, response)
+    if after is None:
+        return None
+    mode = "ac" if (session.energy or "dc").startswith("ac") else "dc"
+    rule = order().get((protocol_of(session, ev), mode, after))
+    return None if rule is None else Place(before, response, after, rule)
+
+
 class OrderCheck(Asked):
     """Base of the checks of the order."""
 
     def place(self, ev: V2gMessage) -> Place | None:
         """What stood before this request; None where messages are missing or the order has no row for it."""
-        session = self.session
-        before, response = session.request_before, session.last_response
-        if before is None or response is None or response.t < before.t or response.stream != ev.stream or before.stream != ev.stream:
-            return None
-        if response.frame < before.frame:
-            return None
-        after = state_after(before, response)
-        if after is None:
-            return None
-        mode = "ac" if (session.energy or "dc").startswith("ac") else "dc"
-        protocol = protocol_of(session, ev)
-        rule = order().get((protocol, mode, after))
-        return None if rule is None else Place(before, response, after, rule)
+        return _place(self.session, ev)
 
 
 def special(place: Place, ev: V2gMessage) -> str | None:

@@ -18,7 +18,7 @@ from plugtap.sessions.values import dig, physical
 SECOND = 1_000_000_000
 
 __all__ = [
-    "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "memo", "ns", "physical", "processing", "protocol_of",
+    "LOOP_MESSAGES", "SECOND", "dc_status", "dig", "failed", "is_request", "limits", "memo", "memo_in_session", "ns", "physical", "processing", "protocol_of",
     "quantity", "response_code", "row_of", "seconds", "stem", "took", "where",
 ]  # fmt: skip
 
@@ -35,6 +35,20 @@ def memo(function: Callable[[V2gMessage], T]) -> Callable[[V2gMessage], T]:
         if last[0] is not message:
             last[0], last[1] = message, function(message)
         result: T = last[1]
+        return result
+
+    return asked
+
+
+def memo_in_session(function: Callable[[Session, V2gMessage], T]) -> Callable[[Session, V2gMessage], T]:
+    """As `memo`, for what depends on the session as well, as it is while the message is handled."""
+    last: list[Any] = [None, None, None]
+
+    @functools.wraps(function)
+    def asked(session: Session, message: V2gMessage) -> T:
+        if last[0] is not message or last[1] is not session:
+            last[:] = message, session, function(session, message)
+        result: T = last[2]
         return result
 
     return asked

@@ -18,6 +18,7 @@ from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.session import Session
 
 ANY_SIZE = 1 << 64
+MAX_EXPONENT = 9  # the schemas allow -3 to 3; beyond this nothing is usual
 
 
 def measured(node: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -311,7 +312,7 @@ class Extreme(_Values):
                 usual[name] = NO_VALUE
                 continue
             exponent = node.get("Multiplier")
-            if type(node.get("Value")) is not int or type(exponent) is not int or wrong_unit(self.session, ev, name, node.get("Unit")) is not None:
+            if type(node.get("Value")) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT or wrong_unit(self.session, ev, name, node.get("Unit")) is not None:
                 return
             top, _ = self.top(ev, name, node)
             # One less than fits: rounding must not decide here.
