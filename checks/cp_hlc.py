@@ -7,7 +7,7 @@ import math
 from plugtap.checks.base import Check, on
 from plugtap.checks.cp_common import already_failed, has_pwm, in_hlc, letter, ns, pilot, seconds
 from plugtap.checks.finding import Value
-from plugtap.checks.guards import with_pilot
+from plugtap.checks.guards import never, with_pilot
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.protocols.events import Pilot, V2gMessage
@@ -259,7 +259,7 @@ class CToBMidCharge(Check):
         self.edge: Pilot | None = None
         self.last: V2gMessage | None = None
 
-    @on(V2gMessage, *LOOP)
+    @on(V2gMessage, *LOOP, only=never, quiet=("armed",))
     def loop(self, ev: V2gMessage) -> None:
         self.arm()
 
@@ -268,6 +268,7 @@ class CToBMidCharge(Check):
         session = self.session
         if letter(ev.state) in "CD":
             self.edge = None  # back again: cp-c-flap
+            self.sleep()
         # Without PWM before the edge the EVSE has stopped first and the EV obeys (IEC 61851-1 sequence 10.1).
         dropped = ev.before in ("C2", "D2") and letter(ev.state) == "B"
         if not dropped or not session.delivering or session.ended is not None:
@@ -275,6 +276,7 @@ class CToBMidCharge(Check):
         stopped = session.delivery_stopped
         if stopped is None or ev.t - stopped.t > ns(self.limit("stop_before")):
             self.edge, self.last = ev, session.last_request
+            self.wake()
 
     @on(V2gMessage, "PowerDeliveryReq")
     def stop(self, ev: V2gMessage) -> None:
@@ -282,8 +284,9 @@ class CToBMidCharge(Check):
         if self.edge is not None and ev.t - self.edge.t <= ns(self.limit("stop_before")):
             self.evaluated()
             self.edge = None
+            self.sleep()
 
-    @on(V2gMessage, only=with_pilot)
+    @on(V2gMessage, only=never)
     def message(self, ev: V2gMessage) -> None:
         if self.edge is not None and ev.t - self.edge.t > ns(self.limit("stop_before")):
             self._say(None)
@@ -298,6 +301,7 @@ class CToBMidCharge(Check):
     def _say(self, certainty: str | None) -> None:
         edge, last = self.edge, self.last
         self.edge = None
+        self.sleep()
         if edge is None:
             return
         session = self.session

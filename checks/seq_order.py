@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugtap.checks.base import on
 from plugtap.checks.finding import Value
-from plugtap.checks.guards import not_looping
+from plugtap.checks.guards import never, not_looping
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.seq_common import LOOPS, OrderCheck, Place, special
@@ -344,12 +344,14 @@ class NotRaised(OrderCheck):
         now = stem(ev.message)
         if now not in place.rule.next and now not in place.rule.tolerated and now != "SessionStop":
             self.odd, self.after = ev, str(place.response.message)
+            self.wake()
         else:
             self.evaluated()
 
-    @on(Exchange)
+    @on(Exchange, only=never)
     def answered(self, ev: Exchange) -> None:
         odd, self.odd = self.odd, None
+        self.sleep()
         if odd is None or odd is not ev.request or failed(response_code(ev.response)):
             return
         self.fire(

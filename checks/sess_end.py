@@ -205,7 +205,7 @@ class ShortSession(Check):
     def start(self) -> None:
         self.first: V2gMessage | None = None
 
-    @on(V2gMessage, "CurrentDemandReq", "DC_ChargeLoopReq")
+    @on(V2gMessage, "CurrentDemandReq", "DC_ChargeLoopReq", once=True)
     def loop(self, ev: V2gMessage) -> None:
         if self.first is None:
             self.first = ev

@@ -5,7 +5,7 @@ from __future__ import annotations
 from plugtap.checks.base import Check, on
 from plugtap.checks.finding import Value
 from plugtap.checks.tables import limits_of
-from plugtap.checks.guards import oddly_coded
+from plugtap.checks.guards import never, oddly_coded
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.slac_common import ns, seconds
@@ -108,11 +108,13 @@ class RtoVsMsgTimeout(Check):
     def again(self, ev: Tcp) -> None:
         if ev.length:
             self.last = ev
+            self.wake()
 
-    @on(Exchange, *LOOP)
+    @on(Exchange, *LOOP, only=never, quiet=("armed",))
     def exchange(self, ev: Exchange) -> None:
         self.arm()
         last = self.last
+        self.sleep()
         if last is not None and ev.request.t < last.t <= ev.t and ev.latency > ns(self.limit("rto")):
             self.fire(
                 [ev.request, last, ev.response],
