@@ -3,6 +3,7 @@ because a charge loop asks the same again ten times a second."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -50,6 +51,12 @@ class Route(NamedTuple):
     check: int  # its place in the plan
     method: str
     mark: Handles
+
+
+@functools.lru_cache(maxsize=4096)
+def marks_of(check: type[Check]) -> tuple[tuple[str, Handles], ...]:
+    """(method, mark) of each handler; remembered, because a folder of captures makes a plan for each."""
+    return tuple((name, mark) for name in dir(check) for mark in getattr(getattr(check, name, None), "handles", ()))
 
 
 class Calls:
@@ -133,12 +140,11 @@ class Plan:
         self._once: dict[tuple[int, str], int] = {}
         order = 0
         for i, check in enumerate(self.checks):
-            for attribute in dir(check):
-                for mark in getattr(getattr(check, attribute, None), "handles", ()):
-                    table = self.routes.setdefault(mark.kind, {})
-                    order += 1
-                    for name in mark.names or ("",):
-                        table.setdefault(name, []).append(Route(order, i, attribute, mark))
+            for attribute, mark in marks_of(check):  # type: ignore[arg-type]  # mypy takes __hash__ of the instances
+                table = self.routes.setdefault(mark.kind, {})
+                order += 1
+                for name in mark.names or ("",):
+                    table.setdefault(name, []).append(Route(order, i, attribute, mark))
 
     def shape(self, what: tuple[type[Event], str | None, str | None]) -> Shape:
         """The handlers of an event: its type, its name, and the protocol that the session speaks (None: not known yet)."""
