@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from plugtap.checks.base import Check, on
+from plugtap.checks.base import on
+from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
+from plugtap.checks.patience import Patience
 from plugtap.checks.registry import register
-from plugtap.checks.time_sequence import SAYS_NOTHING
+from plugtap.checks.time_sequence import waits
 from plugtap.checks.v2g_common import dc_status, failed, limits, ns, processing, response_code, seconds, took
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import SessionEnded
 from plugtap.sessions.session import Session
 
-PATIENCE = 3  # times the limit: then a stall is said while it goes on
+LONG = 3  # times the limit: then a stall is said while it goes on
 STOPPED = ("Stop", "Standby")
 AUTHORIZED = ("AuthorizationRes", "ContractAuthenticationRes")
 PARAMETERS = ("ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryRes", "ScheduleExchangeRes")
@@ -24,58 +26,60 @@ def after_setup(session: Session, ev: V2gMessage) -> bool:
     return before is not None and before.message in SETUP_ANSWERS
 
 
-class _Stall(Check):
+class _Stall(Patience):
     """Base: a stall in which the session ends, or that goes on, is a warning; one after which the EV goes on is information."""
 
     limit_name = "stall"
 
     def start(self) -> None:
+        super().start()
         self.limit_s = self.limit(self.limit_name)
         self.limit_ns = ns(self.limit_s)
-        self.patience_ns = ns(self.limit_s * PATIENCE)
-        self.due = self.deadline(self.overdue)
-        self.last: V2gMessage | None = None  # the response that waits; what came after it is in session.latest
+        self.least = ns(self.limit_s * LONG)
+        self.unproven: V2gMessage | None = None  # a response whose stall was not said while it went on
 
     def mine(self, response: V2gMessage) -> bool:
         """Is a stall after this response a matter of this check?"""
         raise NotImplementedError
 
-    def waits(self, response: V2gMessage) -> None:
-        """A response is out; the EV is to go on."""
-        if self.session.delivery in STOPPED or not self.mine(response) or failed(response_code(response)):
-            self.last = None
-            return
-        self.arm()
-        self.last = response
-        self.due.set(response.t + self.patience_ns)
+    def stalls(self, response: V2gMessage, delivery: str | None) -> bool:
+        """Is the EV to go on after this message, and is it of this check's?"""
+        return delivery not in STOPPED and waits(response) and self.mine(response) and not failed(response_code(response))
+
+    def span(self, latest: V2gMessage) -> int | None:
+        return self.least if latest is not self.unproven and self.stalls(latest, self.session.delivery) else None
+
+    def over(self, latest: V2gMessage, t: int) -> None:
+        # The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end.
+        if self.session.hushed(latest.t, t):
+            self.judged, self.unproven = None, latest
+        else:
+            self.say(latest, t)
 
     def asked(self, request: V2gMessage) -> None:
         """The next request came."""
-        response, self.last = self.last, None
-        if response is None or response is not self.session.message_before:
+        session = self.session
+        response = session.message_before
+        if response is None or response is self.judged or not self.mine(response):
             return
-        if request.t - response.t <= self.limit_ns or self.session.hushed(response.t, request.t):
+        if request.t - response.t <= self.limit_ns or session.hushed(response.t, request.t):
             self.evaluated()
-        else:
+            return
+        # The request may be the one that asks to stop: what was asked for before it counts.
+        delivery = session.delivery_before if request.message == "PowerDeliveryReq" else session.delivery
+        if self.stalls(response, delivery):
             self.say(response, request.t, request)
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        last, self.last = self.last, None
-        self.due.clear()
-        if last is None or last is not self.session.latest:
+        last = self.waiting
+        super().ended(ev)
+        if last is None or not self.stalls(last, self.session.delivery):
             return
         # A close on the same connection with nothing missing in its sequence numbers proves the silence before it.
         closed = ev.how in ("fin", "rst") and ev.t - last.t >= self.limit_ns
         if closed or (ev.how == "silence" and ev.by == "EVCC"):
             self.say(last, max(ev.t, last.t + self.limit_ns))
-
-    def overdue(self, t: int) -> None:
-        """The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end."""
-        last = self.last
-        if last is not None and last is self.session.latest and not self.session.hushed(last.t, t):
-            self.last = None
-            self.say(last, t)
 
     def say(self, response: V2gMessage, t: int, request: V2gMessage | None = None) -> None:
         """Fire: the EV went on with `request`, or (None) did not until `t`."""
@@ -117,19 +121,13 @@ class EvStall(_Stall):
         example="CableCheckRes Ongoing, then nothing from the EV for 10 s; 13 s later the control pilot is back at B.",
     )
 
-    @on(V2gMessage, "*Res")
+    @on(V2gMessage, "*Res", only=never, quiet=("armed",))
     def response(self, ev: V2gMessage) -> None:
-        if ev.message not in SAYS_NOTHING:
-            self.waits(ev)
+        self.arm()
 
     @on(V2gMessage, "*Req")
     def request(self, ev: V2gMessage) -> None:
-        response = self.last
-        if response is not None and ev.t - response.t <= self.limit_ns and response is self.session.message_before:
-            self.last = None
-            self.evaluated()
-        else:
-            self.asked(ev)
+        self.asked(ev)
 
     def mine(self, response: V2gMessage) -> bool:
         return response.message not in SETUP_ANSWERS or processing(response) != "Finished"
@@ -161,14 +159,15 @@ class StallAfterAuthorization(_Stall):
 
     @on(V2gMessage, *AUTHORIZED)
     def response(self, ev: V2gMessage) -> None:
-        self.waits(ev)
+        if self.mine(ev):
+            self.arm()
 
     @on(V2gMessage, "*Req", only=after_setup)
     def request(self, ev: V2gMessage) -> None:
         self.asked(ev)
 
     def mine(self, response: V2gMessage) -> bool:
-        return processing(response) == "Finished"
+        return response.message in AUTHORIZED and processing(response) == "Finished"
 
 
 @register
@@ -197,11 +196,12 @@ class StallBeforeCableCheck(_Stall):
 
     @on(V2gMessage, *PARAMETERS)
     def response(self, ev: V2gMessage) -> None:
-        self.waits(ev)
+        if self.mine(ev):
+            self.arm()
 
     @on(V2gMessage, "*Req", only=after_setup)
     def request(self, ev: V2gMessage) -> None:
         self.asked(ev)
 
     def mine(self, response: V2gMessage) -> bool:
-        return processing(response) in ("Finished", None)
+        return response.message in PARAMETERS and processing(response) in ("Finished", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from plugtap.checks.base import Check, on
 from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
+from plugtap.checks.patience import Patience
 from plugtap.checks.registry import register
 from plugtap.checks.tables import timeout_limits
 from plugtap.checks.v2g_common import is_request, limits, ns, row_of, seconds, stem, took
@@ -24,7 +25,7 @@ def not_current_demand(session: Session, ev: Exchange) -> bool:
 
 
 @register
-class MessageTimeout(Check):
+class MessageTimeout(Patience):
     """A request without an answer within the EVCC's message time-out.
 
     An answer that comes late while the EV still waits is a warning; one that never comes stops the session.
@@ -49,86 +50,94 @@ class MessageTimeout(Check):
     )
 
     def start(self) -> None:
-        self.request: V2gMessage | None = None  # the last one; open as long as nothing came after it
-        self.limit_s = 0.0
-        self.limit_ns = 0
-        self.due = self.deadline(self.overdue)
-        self.known: dict[tuple[str | None, str | None], tuple[float, int]] = {}  # schema and message -> limit in s, in ns
+        super().start()
+        self.known: dict[tuple[str | None, str | None], tuple[float, int] | None] = {}  # schema and message -> limit in s, in ns
+        self.least = ns(min(self.limit(name) for name in self.meta.limits)) + GRACE_NS
         self.said = -1  # frame of the request reported last
 
-    @property
-    def open(self) -> V2gMessage | None:
-        """The request that nothing came after."""
-        return self.request if self.request is self.session.latest else None
+    def allowed(self, request: V2gMessage) -> tuple[float, int] | None:
+        """(limit in s, in ns) of a request."""
+        key = request.schema, request.message
+        if key not in self.known:
+            name = row_of(self.session, request)
+            self.known[key] = (self.limit(name), ns(self.limit(name))) if name in self.meta.limits else None
+        return self.known[key]
 
-    @on(V2gMessage, "*Req")
-    def message(self, ev: V2gMessage) -> None:
-        known = self.known.get((ev.schema, ev.message))
-        if known is None:
-            name = row_of(self.session, ev)
-            if name not in self.meta.limits:
-                self.request = None
-                return
-            known = self.known[ev.schema, ev.message] = self.limit(name), ns(self.limit(name))
+    def span(self, latest: V2gMessage) -> int | None:
+        if latest.message is None or not is_request(latest.message):
+            return None
+        limit = self.allowed(latest)
+        return None if limit is None else limit[1] + GRACE_NS
+
+    def over(self, latest: V2gMessage, t: int) -> None:
+        self.overdue(latest, t)
+
+    def late(self, t: int) -> V2gMessage | None:
+        """The request that nothing came after, if its time is over at `t`."""
+        request = self.waiting
+        allowed = None if request is None or self.span(request) is None else self.allowed(request)
+        return request if request is not None and allowed is not None and t - request.t > allowed[1] else None
+
+    @on(V2gMessage, "*Req", only=never, quiet=("armed",))
+    def request(self, ev: V2gMessage) -> None:
         self.arm()
-        self.request = ev
-        self.limit_s, self.limit_ns = known
-        self.due.set(ev.t + self.limit_ns + GRACE_NS)
 
     @on(Exchange)
     def answered(self, ev: Exchange) -> None:
-        if ev.request is not self.request or ev.request.frame == self.said:
+        allowed = self.allowed(ev.request)
+        if allowed is None or ev.request.frame == self.said:
             return
-        if ev.latency <= self.limit_ns:
+        limit, limit_ns = allowed
+        if ev.latency <= limit_ns:
             self.evaluated()
             return
-        limit = self.limit_s
         self.said = ev.request.frame
         self.fire(
             [ev.request, ev.response],
             f"{ev.response.message} came {seconds(ev.latency):.2f} s after its request; the EV need not wait longer than {limit:g} s.",
-            key=ev.name, severity="warning", since=ev.request.t, t=ev.request.t + ns(limit), values={"response_time": took(ev.latency, limit)},
+            key=ev.name, severity="warning", since=ev.request.t, t=ev.request.t + limit_ns, values={"response_time": took(ev.latency, limit)},
         )  # fmt: skip
 
     @on(Tcp, "fin", "rst")
     def closing(self, ev: Tcp) -> None:
-        if self.open is None or ev.stream != self.open.stream:
+        request = self.waiting
+        if request is None or ev.stream != request.stream:
             return
-        if ev.t - self.open.t > ns(self.limit_s):
-            self.overdue(ev.t)
-        else:
-            # Who hangs up on a pending request is another question: time-ev-gave-up-early, sess-terminated-by-secc.
-            self.request = None
+        if self.late(ev.t) is not None:
+            self.overdue(request, ev.t)
+        # Who hangs up on a pending request in time is another question: time-ev-gave-up-early, sess-terminated-by-secc.
+        self.judged = request
 
     @on(NewAttempt)
     def again(self, ev: NewAttempt) -> None:
-        if self.open is not None and ev.t - self.open.t > ns(self.limit_s):
-            self.overdue(ev.t)
+        request = self.late(ev.t)
+        if request is not None:
+            self.overdue(request, ev.t)
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        request = self.open
-        if request is None or ev.how != "new-slac" or ev.t - request.t <= ns(self.limit_s):
-            return
+        request = self.late(ev.t)
+        if request is None or ev.how != "new-slac":
+            return  # the frame that closes the connection is still to come
         losses = [g for g in self.session.gaps if max(g.t, g.until) >= request.t]
         if losses and all(g.kind == "silence" for g in losses):
             # Nothing at all was heard after the request until the EV began anew: it waited in vain, or nobody listened.
-            self.overdue(ev.t, certainty="likely", proven=False)
+            self.overdue(request, ev.t, certainty="likely", proven=False)
         else:
-            self.overdue(ev.t)
+            self.overdue(request, ev.t)
 
-    def overdue(self, t: int, certainty: str | None = None, proven: bool = True) -> None:
-        request = self.open
-        if request is None or request.message is None or request.frame == self.said:
+    def overdue(self, request: V2gMessage, t: int, certainty: str | None = None, proven: bool = True) -> None:
+        allowed = self.allowed(request)
+        if allowed is None or request.message is None or request.frame == self.said:
             return
         self.said = request.frame
-        name = stem(request.message)
+        name, (limit, limit_ns) = stem(request.message), allowed
         harmless = name in HARMLESS
         self.fire(
             request,
-            f"{request.message} was not answered within {self.limit_s:g} s.",
-            key=name, since=request.t if proven else None, t=request.t + ns(self.limit_s), certainty=certainty,
-            values={"response_time": took(t - request.t, self.limit_s)},
+            f"{request.message} was not answered within {limit:g} s.",
+            key=name, since=request.t if proven else None, t=request.t + limit_ns, certainty=certainty,
+            values={"response_time": took(t - request.t, limit)},
             severity="warning" if harmless else None, effect="none" if harmless else None,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from plugtap.checks.base import Check, on
 from plugtap.checks.guards import never
 from plugtap.checks.meta import Meta
+from plugtap.checks.patience import Patience
 from plugtap.checks.registry import register
 from plugtap.checks.v2g_common import is_request, limits, ns, seconds, took
 from plugtap.protocols.events import V2gMessage
@@ -15,16 +16,19 @@ from plugtap.sessions.session import Session
 SAYS_NOTHING = ("SessionStopRes", "supportedAppProtocolRes")  # responses after which no pause is measured
 
 
+def waits(message: V2gMessage) -> bool:
+    """Is it a response that the EV is to go on after?"""
+    return message.message is not None and not is_request(message.message) and message.message not in SAYS_NOTHING
+
+
 def answer_before(session: Session) -> V2gMessage | None:
     """The response right before the message being handled, if that response waited for it."""
     before = session.message_before
-    if before is None or before.message is None or is_request(before.message) or before.message in SAYS_NOTHING:
-        return None
-    return before
+    return before if before is not None and waits(before) else None
 
 
 @register
-class SequenceTimeout(Check):
+class SequenceTimeout(Patience):
     """60 s in every state; the 0.5 s of the ISO 15118-20 charge loop are in time-chargeloop-iso20, for no SECC in the field cuts there."""
 
     meta = Meta(
@@ -46,34 +50,29 @@ class SequenceTimeout(Check):
     )
 
     def start(self) -> None:
+        super().start()
         self.limit_s = self.limit("sequence_timeout")
-        self.limit_ns = ns(self.limit_s)
-        self.due = self.deadline(self.overdue)
-        self.last: V2gMessage | None = None  # the response that waits; what came after it is in session.latest
+        self.least = ns(self.limit_s)
 
-    @on(V2gMessage, "*Res")
+    @on(V2gMessage, "*Res", only=never, quiet=("armed",))
     def response(self, ev: V2gMessage) -> None:
-        if ev.message in SAYS_NOTHING:
-            return
         self.arm()
-        self.last = ev
-        self.due.set(ev.t + self.limit_ns)
 
     @on(V2gMessage, "*Req", only=never, quiet=("evaluated",))
     def request(self, ev: V2gMessage) -> None:
         self.evaluated()
 
-    def overdue(self, t: int) -> None:
-        """The deadline of the last response: nothing came in between?"""
-        last, self.last = self.last, None
-        if last is not None and last is self.session.latest:
-            self.silent(last)
+    def span(self, latest: V2gMessage) -> int | None:
+        return self.least if waits(latest) else None
+
+    def over(self, latest: V2gMessage, t: int) -> None:
+        self.silent(latest)
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
-        self.due.clear()
-        last, self.last = self.last, None
-        if ev.how == "silence" and ev.by == "EVCC" and last is not None and last is self.session.latest:
+        last = self.waiting
+        super().ended(ev)
+        if ev.how == "silence" and ev.by == "EVCC" and last is not None and waits(last):
             self.silent(last)
 
     def silent(self, response: V2gMessage) -> None:

@@ -165,6 +165,7 @@ class Session:
         self.usual_values: dict[tuple[str | None, str | None], dict[str, tuple[Any, Any, int]]] = {}  # schema, message -> element -> unit, multiplier, largest
         self.setup_ok = False
         self.delivery: str | None = None  # what the last PowerDeliveryReq asked for: Start, Stop, Renegotiate, Standby …
+        self.delivery_before: str | None = None  # … and what the one before it had asked for
         self.delivering = False  # between PowerDelivery start (accepted) and stop (asked)
         self.delivery_stopped: Said | None = None  # the PowerDeliveryReq that asked to stop
         self.stop_asked_by: str | None = None  # who wanted the end first: EVCC, SECC

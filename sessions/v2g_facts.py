@@ -140,7 +140,7 @@ def delivery_kind(body: dict[str, Any]) -> str:
 
 
 def _power_delivery(session: Session, body: dict[str, Any], said: Said) -> None:
-    session.delivery = delivery_kind(body)
+    session.delivery_before, session.delivery = session.delivery, delivery_kind(body)
     if delivery_kind(body) in ("Stop", "Standby"):
         session.delivering = False
         session.delivery_stopped = said

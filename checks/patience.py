@@ -1,0 +1,61 @@
+"""Limits on how long one side may let the other wait, without a look at every message: a deadline that, when it is due, finds out how long the
+latest message has been waiting, and is set again for when that one, or one that is yet to come, can be due."""
+
+from __future__ import annotations
+
+from plugtap.checks.base import Check, on
+from plugtap.protocols.events import Loss, V2gMessage
+from plugtap.sessions.notices import SessionEnded
+
+
+class Patience(Check):
+    """Base. Subclasses say how long a message may be the last one (`span`), at least how long any (`least`, set in `start`), and what if not (`over`)."""
+
+    least: int  # ns; no span is shorter
+
+    def start(self) -> None:
+        self.due = self.deadline(self._look)
+        self.judged: V2gMessage | None = None  # nothing more is to be said of this one
+
+    def span(self, latest: V2gMessage) -> int | None:
+        """How long `latest` may stay the session's last message, ns; None: as long as it likes."""
+        raise NotImplementedError
+
+    def over(self, latest: V2gMessage, t: int) -> None:
+        """Nothing came after `latest` until `t`."""
+        raise NotImplementedError
+
+    @on(V2gMessage, once=True)
+    def begin(self, ev: V2gMessage) -> None:
+        self._again(ev.t)
+
+    @on(Loss)
+    def lost(self, ev: Loss) -> None:
+        # Deadlines in what was lost are gone: silence there proves nothing. After a clock set back no earlier time says anything.
+        if ev.kind == "clock-jump":
+            self.judged = self.session.latest
+        self._again(max(ev.t, ev.until))
+
+    @on(SessionEnded)
+    def ended(self, ev: SessionEnded) -> None:
+        self.judged = self.session.latest
+
+    @property
+    def waiting(self) -> V2gMessage | None:
+        """The session's last message, if nothing was said of it yet."""
+        latest = self.session.latest
+        return None if latest is self.judged else latest
+
+    def _look(self, t: int) -> None:
+        latest = self.waiting
+        span = None if latest is None else self.span(latest)
+        if latest is not None and span is not None and latest.t + span <= t:
+            self.judged = latest
+            self.over(latest, t)
+        self._again(t)
+
+    def _again(self, t: int) -> None:
+        latest = self.waiting
+        span = None if latest is None else self.span(latest)
+        due = t if latest is None or span is None else latest.t + span
+        self.due.set(due if due > t else t + self.least)
