@@ -108,7 +108,6 @@ class Check:
         self._row = ctx.row(self.meta)
         self._limits: dict[str, float] = {}
         self._deadlines: dict[str, Deadline] = {}
-        self._bit = ctx.bit(self.meta)
         self.start()
 
     def start(self) -> None:
@@ -132,11 +131,12 @@ class Check:
 
     def wake(self) -> None:
         """From now on call the handlers whatever their guards say: there is something this check waits for."""
-        self.ctx.awake |= self._bit
+        self.ctx.awake |= self.ctx.bit(self.meta)
 
     def sleep(self) -> None:
         """Leave it to the guards again (the state in which a check begins)."""
-        self.ctx.awake &= ~self._bit
+        if self.ctx.awake:
+            self.ctx.awake &= ~self.ctx.bit(self.meta)
 
     # -- counting and firing -----------------------------------------------------------------------------------
 

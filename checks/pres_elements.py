@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from plugtap.checks.asked import Asked
@@ -16,18 +17,20 @@ from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.v2g_facts import is_request
 
 
+@functools.lru_cache(maxsize=1024)
+def rows_of(check: str, schema: str | None, message: str | None, mode: str) -> list[tuple[Presence, list[str], list[list[str]]]]:
+    """The rows for a message, with the paths of condition and elements."""
+    rows = [r for r in presence(check) if r.protocol == schema and r.message == message and r.mode in ("any", mode)]
+    return [(r, r.when[0].split("/") if r.when else [], [a.split("/") for a in "/".join(r.element).split("|")]) for r in rows]
+
+
 class _Presence(Asked):
     """Base: rows of one check. Subclasses mark `message` with the messages their rows name."""
-
-    def start(self) -> None:
-        self.rows: dict[tuple[str | None, str | None, str], list[tuple[Presence, list[str], list[list[str]]]]] = {}  # schema, message, mode
 
     def look(self, ev: V2gMessage) -> None:
         """Hold a message against the rows."""
         mode = "ac" if (self.session.energy or "dc").startswith("ac") else "dc"
-        known = self.rows.get((ev.schema, ev.message, mode))
-        if known is None:
-            known = self.rows[ev.schema, ev.message, mode] = self._rows(ev, mode)
+        known = rows_of(self.meta.id, ev.schema, ev.message, mode)
         if not known or failed(response_code(ev)):
             return
         for row, condition, alternatives in known:
@@ -39,11 +42,6 @@ class _Presence(Asked):
                 self.evaluated()
                 continue
             self.wrong(ev, row, "/".join(alternatives[0]))
-
-    def _rows(self, ev: V2gMessage, mode: str) -> list[tuple[Presence, list[str], list[list[str]]]]:
-        """The rows of this message with the paths of condition and elements."""
-        rows = [r for r in presence(self.meta.id) if r.protocol == ev.schema and r.message == ev.message and r.mode in ("any", mode)]
-        return [(r, r.when[0].split("/") if r.when else [], [a.split("/") for a in "/".join(r.element).split("|")]) for r in rows]
 
     def wrong(self, ev: V2gMessage, row: Presence, element: str) -> None:
         """A row that does not hold."""

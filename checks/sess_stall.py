@@ -127,7 +127,11 @@ class EvStall(_Stall):
 
     @on(V2gMessage, "*Req")
     def request(self, ev: V2gMessage) -> None:
-        self.asked(ev)
+        response = self.session.message_before
+        if response is not None and ev.t - response.t <= self.limit_ns:
+            self.evaluated()
+        else:
+            self.asked(ev)
 
     def mine(self, response: V2gMessage) -> bool:
         return response.message not in SETUP_ANSWERS or processing(response) != "Finished"

@@ -165,16 +165,18 @@ class TargetMismatch(_Held):
         if amps is None or target is None or target <= 0 or session.stopping or not session.energy_moved:
             self.held.first = None
             return
+        # Near the target voltage the EVSE regulates voltage: the current is the battery's.
+        if amps >= target - self.margin or (volts is not None and el.target_v is not None and volts >= el.target_v - 3):
+            self.fine()
+            return
         wanted = target if not el.evse_max_i else min(target, el.evse_max_i)
         if el.evse_max_p and volts and volts > 50:
             wanted = min(wanted, el.evse_max_p / volts)
-        # Near the target voltage the EVSE regulates voltage: the current is the battery's.
-        at_voltage = volts is not None and el.target_v is not None and volts >= el.target_v - 3
         bound = wanted - max(self.margin, wanted * self.part)
         if amps >= bound:
             self.fine()
             return
-        first = self.judge(ev, not at_voltage and not any(ev.body.get(flag) is True for flag in LIMIT_FLAGS), "mismatch_time")
+        first = self.judge(ev, not any(ev.body.get(flag) is True for flag in LIMIT_FLAGS), "mismatch_time")
         if first is not None:
             self.fire([first, ev], f"EVSEPresentCurrent is {amps:g} A, asked for and allowed are {wanted:g} A; no limit flag is set.", since=first.t,
                       values={"EVSEPresentCurrent": quantity(amps, "A", bound, "<"), "EVTargetCurrent": quantity(target, "A")})  # fmt: skip

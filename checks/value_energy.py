@@ -20,8 +20,9 @@ MAX_READING = 999_999_999
 def soc_of(ev: V2gMessage) -> int | None:
     """State of charge of a request of the loop, percent."""
     status = ev.body.get("DC_EVStatus")
-    if type(status) is not dict or "EVRESSSOC" not in status:
-        status = ev_status(ev)
+    if type(status) is dict and type(status.get("EVRESSSOC")) is int:
+        return int(status["EVRESSSOC"])
+    status = ev_status(ev)
     value = status["EVRESSSOC"] if "EVRESSSOC" in status else dig(ev.body, "DisplayParameters", "PresentSOC")
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -152,6 +153,10 @@ class SocJump(Check):
             self.highest = soc
             return
         self.arm()
+        if soc == before[1] and self.highest - soc <= self.drop:
+            self.evaluated()
+            self.highest = max(self.highest, soc)
+            return
         jump, drop = self.jump, self.drop
         if abs(soc - before[1]) > jump and ev.t - before[0].t <= ns(self.limit("soc_jump_time")):
             self.fire([before[0], ev], f"EVRESSSOC went from {before[1]} % to {soc} %.", since=before[0].t,

@@ -235,9 +235,15 @@ class UnitMismatch(_Values):
         example="EVTargetVoltage with unit A.",
     )
 
+    def start(self) -> None:
+        self.rows: dict[tuple[str | None, str, Any], Range | None] = {}  # schema, element, unit -> the row that it does not fit
+
     def value(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> None:
         unit = node.get("Unit")
-        row = wrong_unit(self.session, ev, name, unit)
+        known = ev.schema, name, unit
+        if known not in self.rows:
+            self.rows[known] = wrong_unit(self.session, ev, name, unit)
+        row = self.rows[known]
         if row is None:
             return
         key = f"{ev.message} {name}"
@@ -273,6 +279,7 @@ class Extreme(_Values):
     )
 
     def start(self) -> None:
+        self.odd: set[tuple[str | None, str | None]] = set()  # schema and message in which a unit was wrong
         self.tops: dict[tuple[str | None, str, Any], tuple[float | None, str]] = {}  # schema, element, Unit -> what `top` says
 
     def values(self, ev: V2gMessage) -> None:
@@ -287,7 +294,7 @@ class Extreme(_Values):
                 fine = False
                 self.fire(ev, f"{name} in {ev.message} is {number:g} {unit}.", key=f"{ev.message} {name}", side=ev.side,
                           values={name: quantity(number, unit, top, ">")})  # fmt: skip
-        if fine:
+        if fine and (ev.schema, ev.message) not in self.odd:
             self.remember(ev)
 
     def top(self, ev: V2gMessage, name: str, node: dict[str, Any]) -> tuple[float | None, str]:
@@ -312,7 +319,10 @@ class Extreme(_Values):
                 usual[name] = NO_VALUE
                 continue
             exponent = node.get("Multiplier")
-            if type(node.get("Value")) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT or wrong_unit(self.session, ev, name, node.get("Unit")) is not None:
+            if type(node.get("Value")) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
+                return
+            if wrong_unit(self.session, ev, name, node.get("Unit")) is not None:
+                self.odd.add((ev.schema, ev.message))
                 return
             top, _ = self.top(ev, name, node)
             # One less than fits: rounding must not decide here.
