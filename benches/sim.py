@@ -21,7 +21,7 @@ from pathlib import Path
 
 from plugtap.sim import scenario as scenarios
 from plugtap.sim import stage
-from plugtap.sim.live import play
+from plugtap.sim.lanes import play
 from plugtap.sim.record import pcapng
 from plugtap.sim.v2g import Codec
 

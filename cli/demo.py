@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from plugtap.cli.main import UsageError, finite
-from plugtap.sim import live, stage
+from plugtap.sim import lanes, stage
 
 PLAN = [("left", "demo-good"), ("right", "demo-precharge")]
 
@@ -164,7 +164,7 @@ async def _watch(
             await asyncio.wait_for(ready.wait(), 5)
             await daemon.start()
             await _up(daemon, show, stop)
-            player = asyncio.create_task(live.play([stage.lane(bay, seed=args.seed) for bay in bays], stop))
+            player = asyncio.create_task(lanes.play([stage.lane(bay, seed=args.seed) for bay in bays], stop))
             await _until(stop, player, daemon)
             numbers = await stage.metrics(metrics_port)
         finally:

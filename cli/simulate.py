@@ -15,7 +15,7 @@ from rich.table import Table
 from plugtap.cli.main import UsageError, finite
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import read_items
-from plugtap.sim import capture_scenario, live, stage
+from plugtap.sim import capture_scenario, lanes, stage
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.record import pcapng
 from plugtap.sim.scenario import Scenario, ScenarioError
@@ -162,10 +162,10 @@ async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
             console.print(f"  … {count} connectors in all")
         console.print(f"listen with: plugtap run -c {settings}\nCtrl-C ends it", soft_wrap=True)
         seed = 1 if args.seed is None else args.seed
-        lanes = [stage.lane(bay, seed=seed + 1000 * number, speed=args.speed, codec=codec) for number, bay in enumerate(bays)]
-        await live.play(lanes, stop)
-        items, late = sum(lane.items for lane in lanes), max(lane.late for lane in lanes) / 1e6
-        console.print(f"{sum(lane.rounds for lane in lanes)} sessions begun, {items} frames and pilot records, at worst {late:.0f} ms late")
+        played = [stage.lane(bay, seed=seed + 1000 * number, speed=args.speed, codec=codec) for number, bay in enumerate(bays)]
+        await lanes.play(played, stop)
+        items, late = sum(lane.items for lane in played), max(lane.late for lane in played) / 1e6
+        console.print(f"{sum(lane.rounds for lane in played)} sessions begun, {items} frames and pilot records, at worst {late:.0f} ms late")
     finally:
         stage.close(bays)
     return 0

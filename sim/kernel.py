@@ -196,6 +196,10 @@ class World:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def clear(self) -> None:
+        """Forget all that was to happen."""
+        self._heap.clear()
+
     def advance(self, until: int) -> None:
         """Let everything up to and including `until` happen; the clock then stands at `until`."""
         heap = self._heap

@@ -1,17 +1,14 @@
-"""The live edge: a bench played by the wall clock, into a virtual cable (veth), a pseudo terminal, or pipes.
+"""Where a bench that is played live goes: a virtual cable (veth), a pseudo terminal, or pipes.
 
-The only file of the bench that does I/O. Frames go out as they would pass a tap; the pilot goes out as its ADC would send it.
+Frames go out as they would pass a tap; the pilot goes out as its ADC would send it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import heapq
 import os
 import socket
 import subprocess
-import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +21,6 @@ from plugtap.protocols.archive import ArchiveEncoder, ArchiveHeader
 from plugtap.protocols.items import LINKTYPE_ETHERNET, CpRecord, Frame
 from plugtap.protocols.pcapng_writer import PcapngWriter
 from plugtap.sim.adc import Adc
-from plugtap.sim.bench import Bench
-from plugtap.sim.kernel import MS, SECOND
-
-QUANTUM = MS  # events closer than this are delivered together
 
 
 class LiveError(Exception):
@@ -239,82 +232,3 @@ class PilotPipe:
 
 
 PilotSink = PilotPort | PilotPipe | SessionPipe
-
-
-class Lane:
-    """One bench after another played into the same sinks. `make(number, start)` gives the bench of a round, or None to end."""
-
-    def __init__(self, make: Callable[[int, int], Bench | None], frames: FrameSink | None, pilot: PilotSink | None, *, speed: float = 1.0) -> None:
-        self._make = make
-        self._frames = frames
-        self._pilot = pilot
-        self._speed = speed
-        self._bench: Bench | None = None
-        self._began = 0  # monotonic ns at which the bench's start stands
-        self._end = 0  # in the bench's time
-        self._reached = 0  # … that has been played: at more than real time it is ahead of the clock, and doesn't go back
-        self.rounds = 0
-        self.items = 0
-        self.played = 0  # ns of the bench's time
-        self.late = 0  # ns: how far behind the clock an event was delivered at worst
-
-    def begin(self, now: int) -> bool:
-        """Start the next round; False when there is none."""
-        self._bench = self._make(self.rounds, max(time.time_ns(), self._reached + SECOND))
-        if self._bench is None:
-            return False
-        self.rounds += 1
-        self._began = now
-        self._end = self._bench.end
-        return True
-
-    def step(self, now: int) -> int | None:
-        """Deliver what is due at `now` (monotonic ns); when to come again, or None when it is over."""
-        bench = self._bench
-        if bench is None and not self.begin(now):
-            return None
-        bench = self._bench
-        assert bench is not None
-        start = bench.world.start
-        moment = start + round((now - self._began) * self._speed)
-        due = bench.world.next_time()
-        if due is not None:
-            self.late = max(self.late, round((moment - due) / self._speed))
-        before = bench.world.now
-        items = bench.advance(min(moment, self._end))
-        self.played += bench.world.now - before
-        for item in items:
-            self.items += 1
-            if isinstance(item, Frame):
-                if self._frames is not None:
-                    self._frames.frame(item)
-            elif isinstance(item, CpRecord) and self._pilot is not None:
-                self._pilot.record(item)
-        if bench.over():
-            self._end = min(self._end, moment + round(bench.settings.tail * SECOND)) if self._end == bench.end else self._end
-        if moment >= self._end:
-            self._bench = None
-            self._reached = max(moment, bench.world.now)
-            return now + QUANTUM
-        following = bench.world.next_time()
-        wait = 100 * MS if following is None else round((following - moment) / self._speed)
-        return now + max(QUANTUM, min(wait, 100 * MS))
-
-
-async def play(lanes: list[Lane], stop: asyncio.Event | None = None) -> None:
-    """Play lanes side by side by the wall clock, until all have ended or `stop` is set. One task serves them all."""
-    queue = [(time.monotonic_ns(), number) for number in range(len(lanes))]
-    heapq.heapify(queue)
-    while queue and not (stop is not None and stop.is_set()):
-        now = time.monotonic_ns()
-        if queue[0][0] > now:
-            await asyncio.sleep(max(QUANTUM, queue[0][0] - now) / SECOND)
-            continue
-        served = 0
-        while queue and queue[0][0] <= now and served < len(lanes):
-            _, number = heapq.heappop(queue)
-            again = lanes[number].step(time.monotonic_ns())
-            if again is not None:
-                heapq.heappush(queue, (again, number))
-            served += 1
-        await asyncio.sleep(0)

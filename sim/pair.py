@@ -51,6 +51,7 @@ class Pair:
         self.number = number
         self.codec = codec
         self.counts: Counter[str] = Counter()
+        self.over_at: int | None = None  # when the EV was done and unplugged
         name = f"pair{number}"
         ev_mac, evse_mac = (bytes.fromhex(text.replace(":", "")) for text in (settings.ev.mac, settings.evse.mac))
         self.ev_station = line.join(f"{name}/ev", "EVCC", ev_mac, _mac(settings.ev.modem_mac), number)
@@ -76,6 +77,8 @@ class Pair:
         """Something named happened (a message was sent, the plug went in): count it and set off what waits for it."""
         self.counts[name] += 1
         count = self.counts[name]
+        if name == "over" and self.over_at is None:
+            self.over_at = self.world.now
         for action in self.settings.actions:
             if action.after == name and in_range(action.nth, count):
                 self.world.later(seconds(action.delay), lambda what=action: self._act(what))  # type: ignore[misc]

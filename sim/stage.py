@@ -24,7 +24,8 @@ import msgspec
 
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.bench import Bench
-from plugtap.sim.live import CapturePipe, FrameSink, Lane, LiveError, PilotPipe, PilotPort, PilotSink, SessionPipe, Veth
+from plugtap.sim.lanes import Lane
+from plugtap.sim.live import CapturePipe, FrameSink, LiveError, PilotPipe, PilotPort, PilotSink, SessionPipe, Veth
 from plugtap.sim.scenario import Scenario
 from plugtap.sim.v2g import Codec
 
@@ -225,7 +226,7 @@ def lane(bay: Bay, *, seed: int, rounds: int = 0, speed: float = 1.0, codec: Cod
             return None
         return scenarios.bench(scenario, seed=seed + number, start=start, codec=shared)
 
-    return Lane(make, bay.frames, bay.pilot, speed=speed)
+    return Lane(make, bay.frames, bay.pilot, speed=speed, name=f"{bay.name} ({scenario.name})")
 
 
 def archives(folder: Path) -> list[Path]:

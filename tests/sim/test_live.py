@@ -17,7 +17,8 @@ from plugtap.protocols.items import CpRecord, Frame
 from plugtap.sim import scenario as scenarios
 from plugtap.sim import stage
 from plugtap.sim.bench import Bench
-from plugtap.sim.live import CapturePipe, Lane, LiveError, PilotPort, SessionPipe, Veth, play
+from plugtap.sim.lanes import Lane, play
+from plugtap.sim.live import CapturePipe, LiveError, PilotPort, SessionPipe, Veth
 from plugtap.sim.matrix import analyse
 
 QUICK = "base = 'din-dc'\n[ev]\nplug_delay = 1.0\nslac_delay = 0.1\n[evse]\nb_to_pwm = 0.1\n"
