@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -15,11 +13,11 @@ from rich.table import Table
 from plugtap.cli.main import UsageError, finite
 from plugtap.hw.errors import SourceError
 from plugtap.hw.files import read_items
-from plugtap.sim import capture_scenario, lanes, stage
+from plugtap.sim import capture_scenario, crew, stage
 from plugtap.sim import scenario as scenarios
+from plugtap.sim.lanes import PlayError
 from plugtap.sim.record import pcapng
 from plugtap.sim.scenario import Scenario, ScenarioError
-from plugtap.sim.v2g import Codec
 
 LIST_WIDTH = 250
 MANY = 8  # from here on pipes, and no list of each
@@ -50,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live_options.add_argument("--dir", metavar="DIR", default="plugtap-bench", help="where pipes and the settings file for `plugtap run` go")
     live_options.add_argument("--speed", type=finite, default=1.0, metavar="X", help="play X times as fast (pipes only: time stamps are the bench's)")
     live_options.add_argument("--pairs", type=int, default=0, metavar="N", help="so many connectors, taking the scenarios in turn (default: one each)")
+    live_options.add_argument(
+        "--processes", type=int, default=0, metavar="N", help="play them by N processes (default: one for each core, none for fewer than ten pairs)"
+    )
     live_options.add_argument("--pipes", action="store_true", help="use pipes even where virtual cables are permitted")
     live_options.add_argument("--for", dest="seconds", type=finite, metavar="SECONDS", help="end after so many seconds")
     parser.add_argument("--seed", type=int, metavar="N", help="another roll of the dice (default: the scenario's own)")
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if args.show:
             return _show(args.scenario)
         if args.live:
-            return asyncio.run(_live([item for _, item in chosen], args))
+            return _live([item for _, item in chosen], args)
         if not args.output:
             raise UsageError("say where to write the capture: -o FILE")
         return _write(chosen, args)
@@ -132,10 +133,12 @@ def _write(chosen: list[tuple[str, Scenario]], args: argparse.Namespace) -> int:
     return 0
 
 
-async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
+def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
     """Play scenarios side by side until stopped."""
     if args.speed <= 0:
         raise UsageError("--speed: a number above 0")
+    if args.processes < 0 or args.pairs < 0:
+        raise UsageError("--processes, --pairs: a number above 0")
     count = args.pairs or len(chosen)
     console = Console(highlight=False)
     folder = Path(args.dir).absolute()
@@ -144,13 +147,6 @@ async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
     # A cable's frames are stamped when they are heard, so only real time makes sense there.
     cable = not args.pipes and args.speed == 1.0 and count <= MANY
     bays, why = stage.make_bays(folder, plan, cable=cable, terminals=not args.pipes and count <= MANY, real_time=args.speed == 1.0)
-    codec = Codec(8192)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if args.seconds:
-        loop.call_later(args.seconds, stop.set)
     try:
         settings = folder / "plugtap.toml"
         settings.write_text(stage.settings_toml(folder, bays, 0, 0, site="bench"), encoding="utf-8")
@@ -162,13 +158,26 @@ async def _live(chosen: list[Scenario], args: argparse.Namespace) -> int:
             console.print(f"  … {count} connectors in all")
         console.print(f"listen with: plugtap run -c {settings}\nCtrl-C ends it", soft_wrap=True)
         seed = 1 if args.seed is None else args.seed
-        played = [stage.lane(bay, seed=seed + 1000 * number, speed=args.speed, codec=codec) for number, bay in enumerate(bays)]
-        await lanes.play(played, stop)
-        items, late = sum(lane.items for lane in played), max(lane.late for lane in played) / 1e6
-        console.print(f"{sum(lane.rounds for lane in played)} sessions begun, {items} frames and pilot records, at worst {late:.0f} ms late")
+        orders = crew.Orders(seed=seed, speed=args.speed, processes=args.processes, seconds=args.seconds)
+        _told(console, crew.perform(bays, orders))
+    except PlayError as error:
+        print(f"plugtap simulate: {error}", file=sys.stderr)
+        return 1
     finally:
         stage.close(bays)
     return 0
+
+
+def _told(console: Console, tally: crew.Tally) -> None:
+    """What was played, how well, and what that took."""
+    by = f" by {tally.processes} processes" if tally.processes > 1 else ""
+    console.print(f"{tally.rounds} sessions begun, {tally.items} frames and pilot records{by}", soft_wrap=True)
+    if tally.items:
+        console.print(
+            f"half of the deliveries within {tally.within(0.5)} ms, 99 % within {tally.within(0.99)} ms, all within {tally.within(1.0)} ms; "
+            f"{tally.processor / 1e9:.2f} s of processor time for {tally.played / 1e9:.0f} s of sessions",
+            soft_wrap=True,
+        )
 
 
 def _from(args: argparse.Namespace) -> int:
