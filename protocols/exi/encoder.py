@@ -1,6 +1,7 @@
 """Encoding of content into EXI, over the same tables as decoding.
 
-The encoder serves the simulator, the tests and the checking of signatures; it is not on the analyser's hot path.
+The encoder serves the simulator, the tests and the checking of signatures; it is not on the analyser's hot path, but it is on that of
+many virtual pairs that play at once.
 It writes what EXIficient writes for the standards' profile: no string-table hits, an empty element as the escape
 followed by the second-level EE. Children may come in any order: the grammar puts them in order.
 """
@@ -9,16 +10,27 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections import deque
 from typing import Any
 
 from plugtap.protocols.exi import engine as codes
 from plugtap.protocols.exi.tables import TEXT, grammar
 
 
+# Where an element stands: the way to its parent, and its own name. It is only put into words for an error.
+Path = tuple["Path | None", str]
+
+
+def _text(path: Path) -> str:
+    parent, name = path
+    return name if parent is None else f"{_text(parent)}/{name}"
+
+
 class EncodeError(ValueError):
     """Content that does not fit the schema. `path` names the element."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, where: Path | str, reason: str) -> None:
+        path = where if isinstance(where, str) else _text(where)
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
@@ -71,98 +83,124 @@ def _root(roots: list[Any], content: dict[str, Any]) -> int:
 
 
 def _root_content(writer: _Writer, p: Any, content: dict[str, Any]) -> None:
-    _child(writer, p, content[p.key], p.key)
+    _child(writer, p, content[p.key], (None, p.key))
+
+
+# As names of this module: looked up a hundred times a message.
+_EE, _ANY = codes.EE, (codes.SE_ANY, codes.AT_ANY)
+_ENUM, _BOOLEAN, _NBIT, _UINT, _INT = codes.ENUM, codes.BOOLEAN, codes.NBIT, codes.UINT, codes.INT
+
+# Numbers of 0 to 8 bits as they are written most often.
+_BITS = [[format(value, f"0{width}b") if width else "" for value in range(1 << width)] for width in range(9)]
+_OCTET = _BITS[8]
 
 
 class _Writer:
     """Bits, most significant first."""
 
+    __slots__ = ("parts",)
+
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self.parts: list[str] = []
 
     def bits(self, value: int, width: int) -> None:
-        if width:
-            self._parts.append(format(value, f"0{width}b"))
+        if width <= 8:
+            self.parts.append(_BITS[width][value])
+        else:
+            self.parts.append(format(value, f"0{width}b"))
 
     def unsigned(self, value: int) -> None:
         while value > 127:
-            self.bits(value & 127 | 128, 8)
+            self.parts.append(_OCTET[value & 127 | 128])
             value >>= 7
-        self.bits(value, 8)
+        self.parts.append(_OCTET[value])
 
     def octets(self, data: bytes) -> None:
         if data:
             self.bits(int.from_bytes(data, "big"), 8 * len(data))
 
     def finish(self) -> bytes:
-        text = "".join(self._parts)
+        text = "".join(self.parts)
         text += "0" * (-len(text) % 8)
         return int(text, 2).to_bytes(len(text) // 8, "big")
 
 
-def _child(writer: _Writer, p: Any, value: Any, path: str) -> None:
+def _child(writer: _Writer, p: Any, value: Any, path: Path) -> None:
     """The content of an element whose start tag `p` has been written, and its end."""
-    if p.type.value is not None:
+    kind = p.type
+    if kind.value is not None:
         _simple(writer, p.value, value, path)
         return
-    start = p.type.first()
     if value == "":  # an empty element in the form some decoders give it
         value = {}
     if not isinstance(value, dict):
         value = {TEXT: value}
-    _element(writer, start, value, path)
+    _element(writer, kind.first(), value, path)
 
 
-def _simple(writer: _Writer, v: Any, value: Any, path: str) -> None:
-    if value == {}:
-        value = ""
-    if value == "":
+def _simple(writer: _Writer, v: Any, value: Any, path: Path) -> None:
+    if value in ("", {}):
         # No CH event for an empty value: the escape (1), then EE, code 0 of 6 or 7.
-        writer.bits(0b1000, 4)
+        writer.parts.append("1000")
         return
-    writer.bits(0, 1)
+    writer.parts.append("0")
     _value(writer, v, value, path)
-    writer.bits(0, 1)
+    writer.parts.append("0")
 
 
-def _element(writer: _Writer, state: Any, content: dict[str, Any], path: str) -> None:
-    pending: dict[str, list[Any]] = {
-        key: list(value) if isinstance(value, (list, tuple)) else [value] for key, value in content.items()
-    }
-    pending = {key: values for key, values in pending.items() if values}
+def _element(writer: _Writer, state: Any, content: dict[str, Any], path: Path) -> None:
+    # What is still to be written: a value, or of a list the values in their order.
+    pending: dict[str, Any] = {}
+    for key, value in content.items():
+        if not isinstance(value, (list, tuple)):
+            pending[key] = value
+        elif value:
+            pending[key] = deque(value)
     written: dict[str, int] = {}
-    if pending.get(TEXT) == [""]:
+    if TEXT in pending and pending[TEXT] in ("", deque([""])):
         del pending[TEXT]
+    parts = writer.parts
     while True:
-        for code, p in enumerate(state.productions):
-            if p.op == codes.EE:
-                if pending:
-                    continue
-                writer.bits(code, state.width)
-                return
-            if p.key not in pending or p.op in (codes.SE_ANY, codes.AT_ANY):
-                continue
-            writer.bits(code, state.width)
-            break
+        code = 0
+        for p in state.productions:
+            op = p.op
+            if op == _EE:
+                if not pending:
+                    writer.bits(code, state.width)
+                    return
+            elif p.key in pending and op not in _ANY:
+                break
+            code += 1
         else:
             _no_event(writer, state, content, pending, path)
             return
-        values = pending[p.key]
-        value = values.pop(0)
-        if not values:
-            del pending[p.key]
-        inner = f"{path}/{p.key}"
+        width = state.width
+        if width <= 8:
+            parts.append(_BITS[width][code])
+        else:
+            writer.bits(code, width)
+        key = p.key
+        value = pending[key]
+        if isinstance(value, deque):
+            values = value
+            value = values.popleft()
+            if not values:
+                del pending[key]
+            count = written[key] = written.get(key, 0) + 1
+        else:
+            del pending[key]
+            count = 1
+        inner = (path, key)
         if p.type is not None:
             _child(writer, p, value, inner)
-        elif p.op == codes.CH_UNTYPED:
+        elif op == codes.CH_UNTYPED:
             _string(writer, value, inner)
         else:
             _value(writer, p.value, value, inner)
-        count = written[p.key] = written.get(p.key, 0) + 1
         state = p.full if count == p.limit else p.next
 
 
-def _no_event(writer: _Writer, state: Any, content: dict[str, Any], pending: dict[str, list[Any]], path: str) -> None:
+def _no_event(writer: _Writer, state: Any, content: dict[str, Any], pending: dict[str, Any], path: Path) -> None:
     """No first-level event fits: legal only for simple content with an empty value."""
     if pending:
         raise EncodeError(path, f"{next(iter(pending))} does not fit here, or too often")
@@ -173,18 +211,20 @@ def _no_event(writer: _Writer, state: Any, content: dict[str, Any], pending: dic
     writer.bits(0, (state.second_level() - 1).bit_length())
 
 
-def _value(writer: _Writer, v: Any, value: Any, path: str) -> None:
+def _value(writer: _Writer, v: Any, value: Any, path: Path) -> None:
     kind = v.kind
-    if kind == codes.ENUM:
-        if value not in v.values:
-            raise EncodeError(path, f"{value!r} is not one of {', '.join(v.values)}")
-        writer.bits(v.values.index(value), v.width)
-    elif kind == codes.BOOLEAN:
+    if kind == _ENUM:
+        try:
+            code = v.values.index(value)
+        except ValueError:
+            raise EncodeError(path, f"{value!r} is not one of {', '.join(v.values)}") from None
+        writer.bits(code, v.width)
+    elif kind in (_NBIT, _UINT, _INT):
+        _integer(writer, v, value, path)
+    elif kind == _BOOLEAN:
         if value not in (True, False, "true", "false"):
             raise EncodeError(path, f"{value!r} is not a boolean")
-        writer.bits(int(value in (True, "true")), 1)
-    elif kind in (codes.NBIT, codes.UINT, codes.INT):
-        _integer(writer, v, value, path)
+        writer.parts.append("1" if value in (True, "true") else "0")
     elif kind == codes.STRING:
         _string(writer, value, path)
     else:
@@ -193,33 +233,37 @@ def _value(writer: _Writer, v: Any, value: Any, path: str) -> None:
         writer.octets(data)
 
 
-def _integer(writer: _Writer, v: Any, value: Any, path: str) -> None:
+def _integer(writer: _Writer, v: Any, value: Any, path: Path) -> None:
     try:
         number = int(value)
     except (TypeError, ValueError):
         raise EncodeError(path, f"{value!r} is not an integer") from None
-    if v.kind == codes.NBIT:
+    kind = v.kind
+    if kind == _NBIT:
         if not 0 <= number - v.low < 1 << v.width:
             raise EncodeError(path, f"{number} is outside {v.low}..{v.high}")
         writer.bits(number - v.low, v.width)
-    elif v.kind == codes.UINT:
+    elif kind == _UINT:
         if number < 0:
             raise EncodeError(path, f"{number} is negative")
         writer.unsigned(number)
     else:
-        writer.bits(int(number < 0), 1)
+        writer.parts.append("1" if number < 0 else "0")
         writer.unsigned(-1 - number if number < 0 else number)
 
 
-def _string(writer: _Writer, value: Any, path: str) -> None:
+def _string(writer: _Writer, value: Any, path: Path) -> None:
     if not isinstance(value, str):
         raise EncodeError(path, f"{value!r} is not a string")
     writer.unsigned(len(value) + 2)
+    if value.isascii():  # each character is one octet
+        writer.octets(value.encode())
+        return
     for character in value:
         writer.unsigned(ord(character))
 
 
-def _bytes(hexadecimal: bool, value: Any, path: str) -> bytes:
+def _bytes(hexadecimal: bool, value: Any, path: Path) -> bytes:
     try:
         return bytes.fromhex(value) if hexadecimal else a2b_base64(value, strict_mode=True)
     except (TypeError, ValueError, Base64Error):
