@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 _MAX_RUN = 254
+_CODES = [bytes([length + 1]) for length in range(_MAX_RUN)]  # what stands before a piece of so many bytes
 
 
 def encode(data: bytes) -> bytes:
     """`data` without zeros; at most one byte in 254 longer, plus one. The closing zero is the caller's."""
-    out = bytearray()
     pieces = data.split(b"\0")
+    if len(data) < _MAX_RUN:
+        return b"".join([_CODES[len(piece)] + piece for piece in pieces])
+    out = bytearray()
     last = len(pieces) - 1
     for i, piece in enumerate(pieces):
         while len(piece) > _MAX_RUN or (len(piece) == _MAX_RUN and i != last):

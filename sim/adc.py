@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import xor
 
 from plugtap.protocols import cpf1
 from plugtap.protocols.items import CP_DIODE_SUSPECT, CP_GLITCH, CP_NO_PWM, CpRecord
@@ -15,6 +17,7 @@ RAW_RATE = 100_000  # samples a second
 UV_PER_LSB = 500  # 16 bit cover ±16 V
 RAW_SAMPLES = 1000  # of one frame
 MS = 1_000_000
+_FLAGS = ((CP_NO_PWM, 1), (CP_DIODE_SUSPECT, 2), (CP_GLITCH, 4))  # in a record, on the wire
 
 
 class Adc:
@@ -35,7 +38,7 @@ class Adc:
     def encode(self, record: CpRecord) -> bytes:
         """The bytes the device sends about one record, at the record's end."""
         if self._form == "text":
-            return b"".join(self._lines(record))
+            return self._lines(record)
         return b"".join(self._frames(record))
 
     def _next(self) -> int:
@@ -68,30 +71,26 @@ class Adc:
             yield cpf1.encode(cpf1.Raw(seq=self._next(), t_us=at, flags=cpf1.FLAG_CALIBRATED, rate_hz=RAW_RATE, n=len(part), data=part.tobytes()))
 
     def _cycles(self, record: CpRecord, t_us: int) -> bytes:
-        flags = sum(
-            wire for own, wire in ((CP_NO_PWM, 1), (CP_DIODE_SUSPECT, 2), (CP_GLITCH, 4)) if record.flags & own
-        )
-        noise = min(255, record.noise_mv // 10)
+        flags = sum(wire for own, wire in _FLAGS if record.flags & own)
+        hi_mv, lo_mv, noise = _i16(record.hi_mv), _i16(record.lo_mv), min(255, record.noise_mv // 10)
         cycles = tuple(
-            cpf1.Cycle(
-                dt=offset // 10_000, hi_mv=_i16(record.hi_mv), lo_mv=_i16(record.lo_mv), duty=record.duty,
-                freq=record.freq, noise=noise, flags=flags,
-            )
+            cpf1.Cycle(offset // 10_000, hi_mv, lo_mv, record.duty, record.freq, noise, flags)
             for offset in range(0, max(1, record.span), CYCLE_EVERY)
         )
         return cpf1.encode(cpf1.Cycles(seq=self._next(), t_us=t_us, flags=cpf1.FLAG_CALIBRATED, cycles=cycles))
 
-    def _lines(self, record: CpRecord) -> Iterator[bytes]:
+    def _lines(self, record: CpRecord) -> bytes:
+        """All lines of a record: they differ in their time, and therefore in their checksum."""
+        rest = f",{record.hi_mv},{record.lo_mv},{round(record.duty / 10)},{record.freq}"
+        if record.pp_ohm is not None:
+            rest += f",{record.pp_ohm}"
+        same = reduce(xor, b"CP," + rest.encode())
+        first = record.t - self._boot
+        lines = []
         for offset in range(0, max(1, record.span), CYCLE_EVERY):
-            t_ms = max(0, (record.t + offset - self._boot) // MS)
-            fields = ["CP", t_ms, record.hi_mv, record.lo_mv, round(record.duty / 10), record.freq]
-            if record.pp_ohm is not None:
-                fields.append(record.pp_ohm)
-            text = ",".join(map(str, fields))
-            total = 0
-            for character in text.encode():
-                total ^= character
-            yield f"{text}*{total:02X}\n".encode()
+            time = str(max(0, (first + offset) // MS))
+            lines.append(f"CP,{time}{rest}*{reduce(xor, time.encode(), same):02X}\n")
+        return "".join(lines).encode()
 
 
 def _i16(value: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from typing import Any
+
+import msgspec
 
 from plugtap.protocols import exi
 from plugtap.protocols.errors import DecodeError
@@ -13,6 +14,7 @@ from plugtap.sim import wire
 Content = dict[str, Any]
 PAYLOAD_TYPE = {"sap": 0x8001, "din": 0x8001, "iso2": 0x8001, "iso20cm": 0x8002, "iso20ac": 0x8003, "iso20dc": 0x8004}
 _SCHEMA_OF = {0x8002: "iso20cm", 0x8003: "iso20ac", 0x8004: "iso20dc"}
+_ENCODER = msgspec.json.Encoder()
 
 
 class Codec:
@@ -20,12 +22,12 @@ class Codec:
 
     def __init__(self, keep: int = 2048) -> None:
         self._keep = keep
-        self._encoded: OrderedDict[str, bytes] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
         self._decoded: OrderedDict[tuple[str, bytes], Content] = OrderedDict()
 
     def encode(self, schema: str, content: Content) -> bytes:
         """EXI bytes of a message."""
-        key = schema + json.dumps(content)
+        key = (schema, _ENCODER.encode(content))
         known = self._encoded.get(key)
         if known is None:
             known = exi.encode(schema, content)
