@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     try:
         return asyncio.run(_run(args, console))
-    except stage.StageError as error:
+    except (stage.StageError, lanes.PlayError) as error:
         raise UsageError(str(error)) from None
 
 

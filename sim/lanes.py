@@ -11,7 +11,7 @@ import heapq
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ REST = SECOND  # of the bench's time, between two rounds
 AHEAD = 2 * SECOND  # the next round is built this long before the present one ends, or earlier
 BUILD = 8 * MS  # for each lane, before all begin: building one takes 2 ms on an idle machine
 LEAD = 50 * MS  # … and never less than this
+SERVED = 50  # steps in a row without a look at whether the user wants an end
 LONGEST = 100 * MS  # a lane is looked at this often even when nothing happens in it
 
 
@@ -148,8 +149,8 @@ class Lane:
         self._from = self._end + REST
 
 
-async def play(lanes: list[Lane], stop: asyncio.Event | None = None, opening: Opening | None = None) -> None:
-    """Play lanes side by side by the wall clock, until all have ended or `stop` is set. One task serves them all.
+def playing(lanes: list[Lane], opening: Opening | None = None) -> Iterator[float]:
+    """Play lanes side by side by the wall clock, until all have ended: yields how many seconds the caller should wait, 0 included.
 
     They begin together, at `opening` (default: as soon as they can be built). Raises PlayError."""
     moment = opening or Opening.soon(len(lanes))
@@ -159,18 +160,18 @@ async def play(lanes: list[Lane], stop: asyncio.Event | None = None, opening: Op
     for lane in lanes:
         lane.open(moment)
     try:
-        while queue and not (stop is not None and stop.is_set()):
+        while queue:
             now = time.monotonic_ns()
             if queue[0][0] > now:
                 if unbuilt:
                     lane = unbuilt.popleft()
                     lane.prepare()
-                    await asyncio.sleep(0)
+                    yield 0.0
                 else:
-                    await asyncio.sleep(max(QUANTUM, queue[0][0] - now) / SECOND)
+                    yield max(QUANTUM, queue[0][0] - now) / SECOND
                 continue
             served = 0
-            while queue and queue[0][0] <= now and served < len(lanes):
+            while queue and queue[0][0] <= now:
                 number = queue[0][1]
                 lane = lanes[number]
                 again = lane.step(time.monotonic_ns())
@@ -181,10 +182,19 @@ async def play(lanes: list[Lane], stop: asyncio.Event | None = None, opening: Op
                 if lane.take_ending():
                     unbuilt.append(lane)
                 served += 1
-            await asyncio.sleep(0)
+                if served % SERVED == 0:
+                    yield 0.0
     except Exception as error:
         name = lane.name if lane is not None else ""
         raise PlayError(f"{name}: {_told(error)}") from error
+
+
+async def play(lanes: list[Lane], stop: asyncio.Event | None = None, opening: Opening | None = None) -> None:
+    """`playing` as a task: until all have ended or `stop` is set."""
+    for pause in playing(lanes, opening):
+        await asyncio.sleep(pause)
+        if stop is not None and stop.is_set():
+            return
 
 
 def _told(error: Exception) -> str:

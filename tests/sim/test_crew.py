@@ -8,6 +8,7 @@ import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import pytest
 from plugtap.protocols.items import CpRecord, Frame
-from plugtap.sim import crew
+from plugtap.sim import crew, stage
 from plugtap.sim import scenario as scenarios
 from plugtap.sim.adc import Adc
 from plugtap.sim.lanes import Lane, Opening, PlayError, play
+from plugtap.sim.live import PilotPort, Veth
 from plugtap.sim.stage import Bay
 
 EPOCH = 1_767_225_600_000_000_000
@@ -68,6 +70,31 @@ def test_any_number_of_processes_gives_the_same_bytes(tmp_path: Path) -> None:
     assert kept[0] == kept[1] == kept[2]
     assert len(kept[0]) == 4 and len(set(kept[0].values())) == 4, "each connector has its own dice"
     assert all(data.count(b"CP,") > 200 and data.count(b"88e1") > 20 for data in kept[0].values())
+
+
+def test_cables_and_terminals_are_played_by_other_processes_too(tmp_path: Path) -> None:
+    scenario = scenarios.parse(QUICK, "quick")
+    made, why = stage.make_bays(tmp_path, [("one", scenario), ("two", scenario)], cable=True)
+    files: list[int] = []
+    sockets: list[socket.socket] = []
+    try:
+        if why or not all(isinstance(bay.frames, Veth) and isinstance(bay.pilot, PilotPort) for bay in made):
+            pytest.skip(why or "no terminals here")
+        for bay in made:
+            assert isinstance(bay.frames, Veth) and isinstance(bay.pilot, PilotPort)
+            files.append(os.open(bay.pilot.device, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+            sockets.append(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+            sockets[-1].bind((bay.frames.tap, 0))
+            sockets[-1].setblocking(False)
+        assert crew.perform(made, crew.Orders(processes=2, rounds=1)).processes == 2
+        assert all(len(os.read(file, 4096)) > 1000 for file in files)
+        assert all(b"\x88\xe1" in listening.recv(2000) for listening in sockets)
+    finally:
+        stage.close(made)
+        for file in files:
+            os.close(file)
+        for listening in sockets:
+            listening.close()
 
 
 def test_the_tally_says_how_late(tmp_path: Path) -> None:
