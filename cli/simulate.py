@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   plugtap simulate my.toml -o mine.pcapng --seed 7     your own scenario file
   plugtap simulate din-dc --show                       the scenario as a file to start from
   plugtap simulate din-dc --live                       played in real time, for a daemon to listen to
-  plugtap simulate iso2-dc tcp-loss --live --pairs 20  many connectors at once
+  plugtap simulate iso2-dc tcp-loss --live --pairs 200 many connectors at once, spread over the cores
   plugtap simulate --from charge.pcapng -o mine.toml   a scenario made of a capture, to vary
 
 The same scenario and seed give the same bytes. How to write scenarios: docs/bench.md"""
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live_options.add_argument("--speed", type=finite, default=1.0, metavar="X", help="play X times as fast (pipes only: time stamps are the bench's)")
     live_options.add_argument("--pairs", type=int, default=0, metavar="N", help="so many connectors, taking the scenarios in turn (default: one each)")
     live_options.add_argument(
-        "--processes", type=int, default=0, metavar="N", help="play them by N processes (default: one for each core, none for fewer than ten pairs)"
+        "--processes", type=int, default=0, metavar="N", help="play them by N processes (default: one for each core, but only one for up to ten pairs)"
     )
     live_options.add_argument("--pipes", action="store_true", help="use pipes even where virtual cables are permitted")
     live_options.add_argument("--for", dest="seconds", type=finite, metavar="SECONDS", help="end after so many seconds")

@@ -27,7 +27,7 @@ from plugtap.sim.lanes import Opening, PlayError, playing
 from plugtap.sim.stage import Bay
 from plugtap.sim.v2g import Codec
 
-FEW = 10  # pairs: no process of its own for fewer
+FEW = 10  # pairs: one process is enough for so many
 PATIENCE = 3.0  # seconds that processes have to end when they are asked to
 
 
@@ -36,7 +36,7 @@ class Orders(msgspec.Struct, frozen=True):
 
     seed: int = 1  # of the first; each following one has 1000 more
     speed: float = 1.0
-    processes: int = 0  # 0: one for each core, but none for fewer than ten pairs
+    processes: int = 0  # 0: one for each core, but only one for each ten pairs
     seconds: float | None = None  # end after so long
     rounds: int = 0  # sessions of each connector; 0: without end
     start: int = 0  # ns since the epoch at which the sessions are said to begin; 0: when they do

@@ -65,6 +65,7 @@ class Lane:
         self._last = False  # there is no next round
         self._from = 0  # when the next round begins, in the bench's time
         self._end = 0  # … and when the present one ends
+        self._tail = 0  # ns after the car has gone at which that is
         self._fixed = False  # … and that doesn't change any more
         self._ending = False
         self.rounds = 0
@@ -105,10 +106,13 @@ class Lane:
             self._next = None
             self.rounds += 1
             self._end, self._fixed = bench.end, False
+            self._tail = round(bench.settings.tail * SECOND)
         world = bench.world
         due = world.next_time()
         before = world.now
-        items = bench.advance(min(moment, self._end))
+        # Never further than its tail at once: then the end of the round is known before it is passed, however late this is.
+        reach = min(moment, self._end, before + max(QUANTUM, self._tail))
+        items = bench.advance(reach)
         self.played += world.now - before
         for item in items:
             if isinstance(item, Frame):
@@ -121,7 +125,7 @@ class Lane:
             self._delivered(opening.monotonic + round((due - opening.wall) / self._speed))
         if not self._fixed:
             self._look_ahead(bench)
-        if moment >= self._end:
+        if reach >= self._end:
             self._bench = None
             bench.close()
             return None if self._last else now + QUANTUM
@@ -142,7 +146,7 @@ class Lane:
     def _look_ahead(self, bench: Bench) -> None:
         """Fix the end of this round as soon as it is known, and with it the beginning of the next."""
         if bench.over_at is not None:
-            self._end = min(self._end, bench.over_at + round(bench.settings.tail * SECOND))
+            self._end = min(self._end, bench.over_at + self._tail)
         elif self._end - bench.world.now > AHEAD:
             return
         self._fixed = self._ending = True

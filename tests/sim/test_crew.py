@@ -142,6 +142,32 @@ def test_rounds_follow_each_other_in_the_benches_time() -> None:
     assert starts == [EPOCH, EPOCH + 3_500_000_000, EPOCH + 7_000_000_000, EPOCH + 10_500_000_000]
 
 
+def test_a_lane_that_is_woken_late_says_the_same() -> None:
+    scenario = scenarios.parse("base = 'din-dc'\nduration = 60.0\ntail = 1.0\n[ev]\nplug_delay = 0.5\n[[do]]\nafter = 'plug'\ndelay = 1.0\ndo = 'unplug'\n", "short")
+
+    class Kept(list[tuple[int, bytes]]):
+        def frame(self, frame: Frame) -> None:
+            self.append((frame.t, frame.data))
+
+        def record(self, record: CpRecord) -> None:
+            self.append((record.t, b""))
+
+        def close(self) -> None:
+            pass
+
+    told = []
+    for beat in (1_000_000, 7_000_000_000):
+        kept = Kept()
+        lane = Lane(lambda number, start: scenarios.bench(scenario, start=start) if number < 2 else None, kept, kept)  # type: ignore[arg-type]
+        lane.open(Opening(0, EPOCH))
+        now = 0
+        while (again := lane.step(now)) is not None:
+            now = max(again, now + beat)
+        told.append(list(kept))
+    assert told[0] == told[1] and len(told[0]) > 40
+    assert told[0][-1][0] < EPOCH + 6_500_000_000, "both rounds ended a second after the plug was out"
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
