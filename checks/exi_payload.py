@@ -7,8 +7,10 @@ from plugtap.checks.finding import Value
 from plugtap.checks.guards import COUNTED, EXI_HEADER, oddly_coded
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
-from plugtap.protocols.events import V2gMessage
+from plugtap.protocols.events import Redecoded, V2gMessage
+from plugtap.sessions.notices import SessionClosing
 
+MAX_UNSURE = 16
 
 
 @register
@@ -37,6 +39,9 @@ class DecodeFailed(Check):
         example="DIN was negotiated, the payload breaks off in V2G_Message/Body/PreChargeReq.",
     )
 
+    def start(self) -> None:
+        self.unsure: list[V2gMessage] = []  # read by a guess, in vain: the schema may become known yet
+
     @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         self.arm()
@@ -53,11 +58,34 @@ class DecodeFailed(Check):
         if ev.message is not None or error is None or error.get("layer") != "exi":
             self.evaluated()
             return
+        if not ev.guessed:
+            self.say(ev)
+            return
+        self.unsure.append(ev)
+        if len(self.unsure) > MAX_UNSURE:
+            oldest = self.unsure.pop(0)
+            self.say(oldest, oldest.t)
+
+    @on(Redecoded)
+    def again(self, ev: Redecoded) -> None:
+        new = ev.message
+        self.unsure = [old for old in self.unsure if (old.stream, old.frame, old.index) != (new.stream, new.frame, new.index)]
+        if new.message is None and new.error is not None and new.error.get("layer") == "exi":
+            self.say(new, new.t)
+
+    @on(SessionClosing)
+    def closing(self, ev: SessionClosing) -> None:
+        for message in self.unsure:
+            self.say(message, message.t)
+
+    def say(self, ev: V2gMessage, t: int | None = None) -> None:
+        """This message cannot be decoded. `t`: when it came, if that was a while ago."""
+        error = ev.error or {}
         path = error.get("path") or "the document root"
         self.fire(
             ev, f"A message from the {ev.side} ({len(ev.exi)} bytes, schema {ev.schema}) cannot be decoded at bit {error.get('offset')}, {path}: {error.get('reason')}.",
             key=ev.side, side=ev.side if ev.side in ("EVCC", "SECC") else None, severity="info" if ev.guessed else None, effect="unknown" if ev.guessed else None,
-            values={"schema": Value(ev.schema), "offset": Value(error.get("offset"), "bit")},
+            values={"schema": Value(ev.schema), "offset": Value(error.get("offset"), "bit")}, t=t,
         )  # fmt: skip
 
 

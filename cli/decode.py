@@ -14,7 +14,7 @@ from plugtap.cli.main import UsageError
 from plugtap.hw.files import read_items
 from plugtap.protocols import exi
 from plugtap.protocols.errors import DecodeError
-from plugtap.protocols.events import Event, Mme, Sdp, V2gMessage
+from plugtap.protocols.events import Event, Mme, Redecoded, Sdp, V2gMessage
 from plugtap.protocols.stack import Stack
 from plugtap.report.decode_lines import event_line
 from plugtap.report.membership import Membership
@@ -86,7 +86,7 @@ def _redacted(line: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def _wanted(event: Event, layer: str) -> bool:
-    if isinstance(event, V2gMessage):
+    if isinstance(event, V2gMessage | Redecoded):
         return layer in ("v2g", "all")
     if isinstance(event, Mme):
         return layer in ("slac", "all")
@@ -114,6 +114,8 @@ def _capture(args: argparse.Namespace) -> int:
         session = members.of(event)
         if _wanted(event, args.layer):
             line = event_line(event, session, start)
+            if isinstance(event, Redecoded):  # the line before it was counted by what it said
+                failures -= event.message_before is None
             failures += line.get("error") is not None
             _write(line if redactor is None else _redacted(line, redactor))
             if args.file == "-":  # whoever reads a live capture line by line must not wait for a full buffer

@@ -194,6 +194,18 @@ class V2gMessage(Event, frozen=True, kw_only=True):
     header: dict[str, Any] = {}  # the V2G message header; {} for supportedAppProtocol and undecoded messages
 
 
+class Redecoded(Event, frozen=True, kw_only=True):
+    """A message given out before, decoded again: the schema of its connection had been a guess, and is known now.
+
+    `message` is the message as it should have been, with its own time and frame; `t` and `frame` are those of the message that brought the
+    knowledge. `schema_before` and `message_before` are what had been given out.
+    """
+
+    message: V2gMessage
+    schema_before: str | None
+    message_before: str | None
+
+
 def message_parts(content: dict[str, Any] | None, message: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(body, header) of a decoded message: where they stand differs between the message sets."""
     if content is None or message is None:

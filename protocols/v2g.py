@@ -1,17 +1,20 @@
 """V2GTP payloads to V2G messages: which schema, which side, and the EXI decoding.
 
 The schema of payload type 0x8001 is what supportedAppProtocol chose on the same TCP connection. Joined in the middle, it is guessed from the first
-bytes and the messages before, and marked as guessed. Once negotiated, no other schema is ever tried (ISO 15118-2 8.4.1.4; DIN SPEC 70121 9.4).
+bytes and the messages before, and marked as guessed; once it is known, what had been read otherwise is decoded again (Redecoded). Once negotiated, no
+other schema is ever tried (ISO 15118-2 8.4.1.4; DIN SPEC 70121 9.4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from plugtap.protocols import exi
 from plugtap.protocols.errors import DecodeError
-from plugtap.protocols.events import Event, Tcp, Tls, V2gMessage, message_parts
+from plugtap.protocols.events import Event, Redecoded, Tcp, Tls, V2gMessage, message_parts
 from plugtap.protocols.net import RawV2g
 
 MAX_STREAMS = 1024
@@ -21,6 +24,10 @@ SCHEMA_OF_NAMESPACE = (
     ("urn:iso:std:iso:15118:-20:", "iso20"),
 )
 MAIN_STREAM = range(0x8001, 0x8007)  # payload types of the V2G dialogue (ISO 15118-20 table 13); beyond are multiplexed and makers' own
+GUESSABLE = ("din", "iso2")
+PROOF = 3  # messages whose own first bytes name a schema and that decode by it without rest: the connection speaks it
+MAX_BACKLOG = 16  # messages kept until the schema is known
+MAX_BACKLOG_BYTES = 16 * 1024
 SAP_TOP = 0x80  # second byte of a SAP document is below; V2G_Message of DIN and ISO 15118-2 is above
 
 
@@ -42,14 +49,28 @@ def _offers(entries: Sequence[dict[str, Any]]) -> dict[int, str | None]:
 class _Stream:
     """What is known about one TCP connection."""
 
-    __slots__ = ("chosen", "guess", "offers", "opener_is_evcc", "tls")
+    __slots__ = ("backlog", "chosen", "guess", "offers", "opener_is_evcc", "proofs", "proven", "tls")
 
     def __init__(self) -> None:
+        self.backlog: list[V2gMessage] | None = []  # what was read while the schema was not known; None: it is
+        self.proven: str | None = None  # without a handshake: the schema that enough messages spoke for
+        self.proofs: dict[str, int] = {}  # schema -> messages that speak for it
         self.offers: dict[int, str | None] = {}
         self.chosen: str | None = None
         self.guess: str | None = None
         self.opener_is_evcc: bool | None = None
         self.tls = False
+
+
+class _Read(NamedTuple):
+    """A payload as one schema has it."""
+
+    schema: str | None
+    message: str | None = None
+    content: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    variant: str = ""
 
 
 class V2gDecoder:
@@ -76,43 +97,82 @@ class V2gDecoder:
         return stream
 
     def feed(self, raw: RawV2g) -> list[Event]:
-        """One payload. Always one V2gMessage, with `error` where it could not be decoded."""
+        """One payload: one V2gMessage, with `error` where it could not be decoded, and what is decoded again since it came."""
         stream = self._stream(raw.stream)
         schema, guessed = self._schema(stream, raw)
-        message: str | None = None
-        content: dict[str, Any] | None = None
-        error: dict[str, Any] | None = None
-        notes: tuple[str, ...] = ()
-        variant = ""
-        if schema is None:
-            error = {"layer": "v2gtp", "offset": 0, "path": "", "reason": f"no schema known for payload type 0x{raw.payload_type:04x}"}
-        else:
-            try:
-                schema, decoded = self._decode(schema, raw.payload)
-                message, content, notes, variant = decoded.message, decoded.content, decoded.notes, decoded.variant
-                if message is None:
-                    error = {"layer": "exi", "offset": 0, "path": "", "reason": "the document holds no message"}
-            except DecodeError as wrong:
-                error = {"layer": wrong.layer, "offset": wrong.offset, "path": wrong.path, "reason": wrong.reason}
-        if message is not None:
-            self._learn(stream, schema, message, content)
+        read = self._read(schema, raw.payload, raw.payload_type)
+        if read.message is not None:
+            self._learn(stream, read.schema, read.message, read.content)
             if guessed:
-                stream.guess = schema
-        body, header = message_parts(content, message)
-        return [
-            V2gMessage(
-                t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
-                side=self._side(stream, raw, message), payload_type=raw.payload_type, schema=schema, message=message, content=content,
-                exi=raw.payload, tls=stream.tls, guessed=guessed, error=error, notes=notes, first_frame=raw.first_frame, first_t=raw.first_t,
-                body=body, header=header, variant=variant,
-            )
-        ]  # fmt: skip
+                stream.guess = read.schema
+        body, header = message_parts(read.content, read.message)
+        message = V2gMessage(
+            t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
+            side=self._side(stream, raw.from_a, read.message), payload_type=raw.payload_type, schema=read.schema, message=read.message,
+            content=read.content, exi=raw.payload, tls=stream.tls, guessed=guessed, error=read.error, notes=read.notes, first_frame=raw.first_frame,
+            first_t=raw.first_t, body=body, header=header, variant=read.variant,
+        )  # fmt: skip
+        if stream.backlog is None:
+            return [message]
+        return [message, *self._look_back(stream, message)]
+
+    def _read(self, schema: str | None, payload: bytes, payload_type: int) -> _Read:
+        """Decode by a schema (None: none is known)."""
+        if schema is None:
+            reason = f"no schema known for payload type 0x{payload_type:04x}"
+            return _Read(None, error={"layer": "v2gtp", "offset": 0, "path": "", "reason": reason})
+        try:
+            schema, decoded = self._decode(schema, payload)
+        except DecodeError as wrong:
+            return _Read(schema, error={"layer": wrong.layer, "offset": wrong.offset, "path": wrong.path, "reason": wrong.reason})
+        error = None
+        if decoded.message is None:
+            error = {"layer": "exi", "offset": 0, "path": "", "reason": "the document holds no message"}
+        return _Read(schema, decoded.message, decoded.content, error, decoded.notes, decoded.variant)
+
+    # -- what is decoded again ---------------------------------------------------------------------------------------
+
+    def _look_back(self, stream: _Stream, message: V2gMessage) -> list[Event]:
+        """Keep the message until the schema is known; and if it is known by now, decode again what was read otherwise."""
+        if stream.backlog is None:
+            return []
+        known = stream.chosen
+        if known is None and message.guessed and message.schema in GUESSABLE and exi.guess(message.exi) == message.schema and _clean(message):
+            proofs = stream.proofs[message.schema] = stream.proofs.get(message.schema, 0) + 1
+            known = stream.proven = message.schema if proofs >= PROOF else None
+        if known is None and (message.guessed or not _clean(message)) and message.payload_type in MAIN_STREAM:
+            stream.backlog.append(message)
+            while len(stream.backlog) > MAX_BACKLOG or sum(len(kept.exi) for kept in stream.backlog) > MAX_BACKLOG_BYTES:
+                del stream.backlog[0]
+        if known is None:
+            return []
+        backlog, stream.backlog = stream.backlog, None
+        # ISO 15118-20 has payload types of its own, which say what they hold; what came as 0x8001 is left as it is.
+        return [] if known not in GUESSABLE else [found for old in backlog if (found := self._again(stream, known, old, message)) is not None]
+
+    def _again(self, stream: _Stream, schema: str, old: V2gMessage, now: V2gMessage) -> Redecoded | None:
+        """An earlier message by the schema that is known now; None where it says the same."""
+        if old.schema == schema:
+            return None
+        read = self._read(schema, old.exi, old.payload_type)
+        if (read.message, read.content, read.error) == (old.message, old.content, old.error):
+            return None
+        body, header = message_parts(read.content, read.message)
+        message = msgspec.structs.replace(
+            old, schema=read.schema, message=read.message, content=read.content, error=read.error, notes=read.notes, variant=read.variant,
+            body=body, header=header, guessed=stream.chosen is None, side=_side_of(read.message) or old.side,
+        )  # fmt: skip
+        return Redecoded(t=now.t, frame=now.frame, source=now.source, message=message, schema_before=old.schema, message_before=old.message)
+
+    # -- which schema --------------------------------------------------------------------------------------------------
 
     def _schema(self, stream: _Stream, raw: RawV2g) -> tuple[str | None, bool]:
         if stream.chosen in ("din", "iso2") and raw.payload_type in MAIN_STREAM:
             # Whatever payload type the header says: what was agreed is spoken (the wrong type is a finding of its own).
             return stream.chosen, False
         if raw.payload_type != 0x8001:
+            if stream.proven is not None and raw.payload_type in MAIN_STREAM and exi.guess(raw.payload) == stream.proven:
+                return stream.proven, True  # the wrong type, as above
             sets = exi.PAYLOAD_TYPES.get(raw.payload_type)
             return (sets[0] if sets else None), False
         if len(raw.payload) > 1 and raw.payload[1] < SAP_TOP:
@@ -163,12 +223,24 @@ class V2gDecoder:
                 # Some SECCs leave the SchemaID out when only one protocol was offered.
                 stream.chosen = next(iter(stream.offers.values()))
 
-    def _side(self, stream: _Stream, raw: RawV2g, message: str | None) -> str:
-        if message is not None and message.endswith(("Req", "Res")):
-            side = "EVCC" if message.endswith("Req") else "SECC"
+    def _side(self, stream: _Stream, from_a: bool, message: str | None) -> str:
+        side = _side_of(message)
+        if side is not None:
             if stream.opener_is_evcc is None:
-                stream.opener_is_evcc = (side == "EVCC") == raw.from_a
+                stream.opener_is_evcc = (side == "EVCC") == from_a
             return side
         if stream.opener_is_evcc is None:
             return "unknown"
-        return "EVCC" if stream.opener_is_evcc == raw.from_a else "SECC"
+        return "EVCC" if stream.opener_is_evcc == from_a else "SECC"
+
+
+def _side_of(message: str | None) -> str | None:
+    """Who sends it, by its name."""
+    if message is None or not message.endswith(("Req", "Res")):
+        return None
+    return "EVCC" if message.endswith("Req") else "SECC"
+
+
+def _clean(message: V2gMessage) -> bool:
+    """Decoded by the schema without anything odd."""
+    return message.error is None and not message.notes and not message.variant

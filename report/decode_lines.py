@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from plugtap.protocols.events import Event, Mme, Sdp, TcpPeer, V2gMessage
+from plugtap.protocols.events import Event, Mme, Redecoded, Sdp, TcpPeer, V2gMessage
 from plugtap.sessions.records import SECOND, rfc3339
 from plugtap.sessions.session import Session
 from plugtap.sessions.values import ip_text, mac_text
@@ -27,6 +27,9 @@ def event_line(event: Event, session: Session | None, start: int) -> dict[str, A
     match event:
         case V2gMessage():
             return _v2g(head, event)
+        case Redecoded():
+            again = event_line(event.message, session, start)
+            return {**again, "again": True, "known_from": event.frame, "schema_before": event.schema_before, "message_before": event.message_before}
         case Mme():
             return {
                 **head, "layer": "slac" if "SLAC" in event.name or "ATTEN" in event.name or "SOUND" in event.name else "homeplug",

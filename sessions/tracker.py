@@ -18,6 +18,7 @@ from plugtap.protocols.events import (
     OtherTraffic,
     Pilot,
     PilotSample,
+    Redecoded,
     Sdp,
     Tcp,
     TcpPeer,
@@ -108,6 +109,12 @@ class SessionTracker:
                 self._of_stream(ev, ev.stream)
             case Loss():
                 self._loss(ev)
+            case Redecoded():
+                session = self._by_stream.get(ev.message.stream)
+                # What nobody can read was no beginning (see _v2g), and is none now.
+                if session is not None and (ev.message.message is not None or ev.message.t >= session.start):
+                    v2g_facts.correct(session, ev)
+                    self._notify(session, ev)
             case PilotSample():
                 for session in list(self.open.values()):
                     # levels that nobody measured tell the state, not the cycles

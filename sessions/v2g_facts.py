@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugtap.protocols.events import V2gMessage
+from plugtap.protocols.events import Redecoded, V2gMessage
 from plugtap.sessions.session import Electrical, Said, Session
 from plugtap.sessions.tables import (
     ENERGY_OF_MODE,
@@ -96,6 +96,28 @@ def apply(session: Session, ev: V2gMessage) -> None:
     _status(session, body, said)
     session.stopping = session.stop_asked_by is not None or session.delivery in ("Stop", "Standby")
     _electrical(session, ev, name, body)
+
+
+def correct(session: Session, ev: Redecoded) -> None:
+    """A message counted under another name, or under none: put right how often it came, what was said when, and the latest messages.
+
+    What else was concluded from it (values, phases) is replaced by the messages that follow, not here.
+    """
+    new, before = ev.message, ev.message_before
+    if before is not None and session.messages.get(before):
+        session.messages[before] -= 1
+        if not session.messages[before]:
+            del session.messages[before]
+        session.history = [s for s in session.history if (s.frame, s.name) != (new.frame, before)]
+    if new.message is not None:
+        session.messages[new.message] = session.messages.get(new.message, 0) + 1
+        session.remember(Said(new.t, new.frame, new.message, new.side, response_code(new)))
+        session.history.sort(key=lambda said: (said.t, said.frame))
+    for name in ("pending", "last_request", "request_before", "last_response", "response_before", "latest", "message_before"):
+        held = getattr(session, name)
+        if held is not None and (held.stream, held.frame, held.index) == (new.stream, new.frame, new.index):
+            fits = name in ("latest", "message_before") or (new.message is not None and is_request(new.message) == is_request(held.message or ""))
+            setattr(session, name, new if fits else None)
 
 
 def _modes(body: dict[str, Any]) -> tuple[str, ...]:

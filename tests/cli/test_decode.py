@@ -167,3 +167,24 @@ def test_a_live_capture_is_printed_line_by_line(path: Path) -> None:
     assert process.returncode == 130
     assert err == b""
     assert all(json.loads(line) for line in out.splitlines())
+
+
+def test_a_line_comes_again_when_its_schema_becomes_known(decode: Any, tmp_path: Path) -> None:
+    """Joined late, the first messages in the payload type of another protocol: the lines after them say what the connection speaks."""
+    lab = good()
+    first = lab.find("CableCheckReq")[0]
+    lab.steps = lab.steps[next(i for i, step in enumerate(lab.steps) if step is first) :]
+    lab.header("CableCheckReq", 0, payload_type=0x8004)
+    path = tmp_path / "late.pcap"
+    path.write_bytes(pcap(lab.items(ticks=None)))
+    code, rows, err = decode(path)
+    assert (code, err) == (0, "")
+    again = [row for row in rows if "again" in row]
+    [line] = again
+    before = rows[0]
+    assert (before["schema"], before["guessed"]) == ("iso20dc", False)
+    assert (line["frame"], line["time"], line["index"], line["known_from"]) == (
+        before["frame"], before["time"], before["index"], rows[rows.index(line) - 1]["frame"],
+    )  # fmt: skip
+    assert (line["again"], line["schema"], line["message"], line["guessed"]) == (True, "din", "CableCheckReq", True)
+    assert (line["schema_before"], line["message_before"]) == (before["schema"], before["message"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from plugtap.protocols import exi
-from plugtap.protocols.events import TcpPeer, V2gMessage
+from plugtap.protocols.events import Event, Redecoded, TcpPeer, V2gMessage
 from plugtap.protocols.net import RawV2g
 from plugtap.protocols.v2g import V2gDecoder
 
@@ -18,16 +20,20 @@ SAP = [
 PEER = TcpPeer(bytes(6), bytes(16), 1)
 
 
+def raw(number: int, payload: bytes, kind: int = 0x8001) -> RawV2g:
+    """One payload of the connection."""
+    return RawV2g(
+        t=number, frame=number, source="plc", stream=1, from_a=True, src=PEER, dst=PEER, payload_type=kind, payload=payload, first_frame=number,
+        first_t=number, index=0, after_hole=False, opener_seen=False, side="unknown",
+    )  # fmt: skip
+
+
 def read(*payloads: bytes, decoder: V2gDecoder | None = None) -> list[V2gMessage]:
     """The messages of one connection."""
     decoder = decoder or V2gDecoder()
     found = []
     for number, payload in enumerate(payloads):
-        raw = RawV2g(
-            t=number, frame=number, source="plc", stream=1, from_a=True, src=PEER, dst=PEER, payload_type=0x8001, payload=payload, first_frame=number,
-            first_t=number, index=0, after_hole=False, opener_seen=False, side="unknown",
-        )  # fmt: skip
-        found += [event for event in decoder.feed(raw) if isinstance(event, V2gMessage)]
+        found += [event for event in decoder.feed(raw(number, payload)) if isinstance(event, V2gMessage)]
     return found
 
 
@@ -72,3 +78,88 @@ def test_a_damaged_message_changes_no_guess() -> None:
 
 def test_a_handshake_ends_guessing() -> None:
     assert [m.guessed for m in read(DIN, *SAP, DIN)] == [True, False, False, False]
+
+
+BROKEN = ISO2[:2] + bytes([255] * 6)
+TYPED = (DIN, 0x8002)  # a sender that uses the payload type of ISO 15118-20 for DIN
+Payload = bytes | tuple[bytes, int]
+
+
+def events(*payloads: Payload) -> list[Event]:
+    decoder = V2gDecoder()
+    found: list[Event] = []
+    for number, payload in enumerate(payloads):
+        found += decoder.feed(raw(number, *(payload if isinstance(payload, tuple) else (payload,))))
+    return found
+
+
+def again(found: list[Event]) -> list[tuple[int, int, str | None, str | None, str | None, bool]]:
+    """(known from frame, frame, schema, message, schema before, guessed) of what was decoded again."""
+    return [(e.frame, e.message.frame, e.message.schema, e.message.message, e.schema_before, e.message.guessed) for e in found if isinstance(e, Redecoded)]
+
+
+def test_what_no_schema_was_known_for_is_decoded_again_once_it_is() -> None:
+    """The type says ISO 15118-20, and only the three messages after it tell what this connection speaks."""
+    found = events(TYPED, DIN, DIN, DIN, DIN)
+    first = found[0]
+    assert isinstance(first, V2gMessage) and first.schema == "iso20cm" and first.notes, "read with rest, by a schema that is none of the two"
+    assert again(found) == [(3, 0, "din", "SessionStopReq", "iso20cm", True)]
+    redecoded = next(e for e in found if isinstance(e, Redecoded))
+    assert found.index(redecoded) == 4, "right after the message that brought the knowledge"
+    assert redecoded.message.side == "EVCC" and redecoded.message.error is None and redecoded.message.header == HEADER
+
+
+def test_a_handshake_makes_the_schema_known_at_once() -> None:
+    assert again(events(TYPED, *SAP, DIN)) == [(2, 0, "din", "SessionStopReq", "iso20cm", False)]
+
+
+def test_once_it_is_known_later_ones_are_read_by_it_at_once() -> None:
+    *_, last = events(DIN, DIN, DIN, TYPED)
+    assert isinstance(last, V2gMessage) and (last.schema, last.message, last.guessed) == ("din", "SessionStopReq", True)
+
+
+def test_a_wrong_guess_is_corrected() -> None:
+    """The first message heard decodes by the other schema; by the one that is known it does not: that is what is said of it then."""
+    found = events(ISO2, DIN, DIN, DIN)
+    [(known_from, frame, schema, message, before, _)] = again(found)
+    assert (known_from, frame, schema, message, before) == (3, 0, "din", None, "iso2")
+    redecoded = next(e for e in found if isinstance(e, Redecoded))
+    assert redecoded.message_before == "SessionStopReq" and redecoded.message.body == {}
+    assert redecoded.message.error is not None and redecoded.message.error["layer"] == "exi"
+
+
+def test_nothing_is_said_again_where_nothing_differs() -> None:
+    assert again(events(DIN, DIN, DIN, DIN)) == []
+    assert again(events(DIN, BROKEN, DIN, DIN, DIN)) == [], "the broken one was read by the schema that proved right"
+    assert again(events(*SAP, DIN, ISO2, DIN, DIN, DIN)) == [], "negotiated: no other was tried, nothing is to be corrected"
+
+
+def test_two_of_each_prove_nothing() -> None:
+    assert again(events(TYPED, DIN, DIN, ISO2, ISO2)) == []
+
+
+def test_what_is_kept_is_bounded() -> None:
+    found = events(*[TYPED] * 50, DIN, DIN, DIN)
+    assert [frame for _, frame, *_ in again(found)] == list(range(36, 50)), "the latest 16 that were not certain, two of which are DIN anyway"
+    large = (DIN + bytes(9000), 0x8002)
+    assert [frame for _, frame, *_ in again(events(*[large] * 9, DIN, DIN, DIN))] == [8]
+
+
+def test_iso20_says_itself_what_its_payloads_are() -> None:
+    assert again(events(*[TYPED] * 4)) == []
+
+
+@given(st.lists(st.sampled_from([DIN, ISO2, BROKEN, TYPED, (ISO2, 0x8004), *SAP, b"", b"\x80", b"\x80\x9a\xff"]), max_size=60))
+def test_whatever_comes_what_is_said_again_is_of_an_earlier_message(payloads: list[Payload]) -> None:
+    found = events(*payloads)
+    said = {e.frame: e for e in found if isinstance(e, V2gMessage)}
+    assert list(said) == list(range(len(payloads)))
+    redecoded = [e for e in found if isinstance(e, Redecoded)]
+    assert len(redecoded) <= 16
+    assert len({e.frame for e in redecoded}) <= 1, "a schema becomes known once"
+    for event in redecoded:
+        old = said[event.message.frame]
+        assert event.message.frame < event.frame
+        assert (event.schema_before, event.message_before) == (old.schema, old.message)
+        assert event.message.schema in ("din", "iso2", "sap") and event.message.schema != old.schema
+        assert event.message.exi == old.exi
