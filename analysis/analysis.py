@@ -195,11 +195,11 @@ class Analysis:
     def _closed(self, session: Session) -> None:
         result = outcome(session)
         known = self.engine.of(session).findings
-        settled, root = settle(session, result, list(known.values()), self._checks)
+        settled, root = settle(session, result, list(known.values()), self._checks, self.settings)
         after = result if root is None else self._after_root(session, result, root)
         if after != result:
             result = after
-            settled, root = settle(session, result, list(known.values()), self._checks)
+            settled, root = settle(session, result, list(known.values()), self._checks, self.settings)
         told = self.engine.of(session).told
         self._out.extend(finding for finding in settled if told.get(finding.id) != finding.rev)
         session.rev += 1

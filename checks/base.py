@@ -93,6 +93,7 @@ class Context(Protocol):
     def deadline(self, check: Check, call: Callable[[int], None]) -> Deadline: ...
     def emit(self, check: Check, **facts: Any) -> None: ...
     def repeat(self, check: Check, key: str, ev: Event) -> bool: ...
+    def amend(self, check: Check, key: str, facts: dict[str, Any]) -> None: ...
 
 
 class Check:
@@ -182,6 +183,10 @@ class Check:
         for each frame of a long stretch. False: say it with `fire`. Not for findings whose gap policy depends on `since`.
         """
         return self.ctx.repeat(self, key, ev)
+
+    def amend(self, key: str = "", **facts: Any) -> None:
+        """What a finding of this `key` said has turned out otherwise: change ``severity``, ``effect``, ``detail`` … of it. Nothing without one."""
+        self.ctx.amend(self, key, facts)
 
     # -- time --------------------------------------------------------------------------------------------------
 

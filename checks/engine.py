@@ -147,6 +147,17 @@ class SessionChecks:
         self._once_more(meta, key, known, (ev.frame,) if ev.frame else (), self.now)
         return True
 
+    def amend(self, check: Check, key: str, facts: dict[str, Any]) -> None:
+        """Change what a finding says; consumers hear of it at once."""
+        known = self.findings.get((check.meta.id, key))
+        if known is None:
+            return
+        if (setting := self._setting(check.meta)) is not None and setting.severity is not None:
+            facts = {name: value for name, value in facts.items() if name != "severity"}
+        finding = self._findings[check.meta.id, key] = msgspec.structs.replace(known, rev=known.rev + 1, **facts)
+        self.told[finding.id] = finding.rev
+        self.engine.changed(self.session, finding)
+
     def _once_more(self, meta: Meta, key: str, known: Finding, frames: tuple[int, ...], t: int) -> None:
         """Repeats are counted by themselves until consumers hear of them: the 1st, 2nd, 4th, 8th …, and all in the session's last report.
         A condition that holds through a charge loop comes ten times a second."""

@@ -19,6 +19,7 @@ import msgspec
 
 from plugtap.checks.base import Check
 from plugtap.checks.finding import Finding
+from plugtap.config.analysis import AnalysisSettings
 from plugtap.sessions.records import SECOND
 from plugtap.sessions.session import Session
 
@@ -98,14 +99,24 @@ def _seconds(text: str) -> float:
     return moment.timestamp() + int(text[20:29]) / SECOND
 
 
-def settle(session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]]) -> tuple[list[Finding], Finding | None]:
-    """The findings as they stand now, and the root among them."""
+def settle(
+    session: Session, outcome: str, findings: Sequence[Finding], checks: Mapping[str, type[Check]], settings: AnalysisSettings | None = None,
+) -> tuple[list[Finding], Finding | None]:  # fmt: skip
+    """The findings as they stand now, and the root among them. A severity that the site has set for a check stays."""
     root = root_of(session, outcome, findings, checks)
-    settled = [_settled(f, outcome, root) for f in findings]
+    settled = [_settled(f, outcome, root, _set_by_site(f, settings)) for f in findings]
     return settled, next((f for f in settled if root is not None and f.id == root.id), None)
 
 
-def _settled(finding: Finding, outcome: str, root: Finding | None) -> Finding:
+def _set_by_site(finding: Finding, settings: AnalysisSettings | None) -> bool:
+    if settings is None or not settings.checks:
+        return False
+    family = finding.check.split("-", 1)[0]
+    said = settings.checks.get(finding.check) or settings.checks.get(f"{family}-*")
+    return said is not None and said.severity is not None
+
+
+def _settled(finding: Finding, outcome: str, root: Finding | None, fixed: bool) -> Finding:
     severity, effect, points_to = finding.severity, finding.effect, finding.root
     if root is not None and finding.id == root.id:
         effect = "unsafe" if effect == "unsafe" else "stops-charging"
@@ -117,6 +128,8 @@ def _settled(finding: Finding, outcome: str, root: Finding | None) -> Finding:
         severity = "warning" if severity == "error" else severity
     if outcome == "incomplete" and effect == "stops-charging":
         severity, effect = ("warning" if severity == "error" else severity), "unknown"
+    if fixed:
+        severity = finding.severity
     if (severity, effect, points_to) == (finding.severity, finding.effect, finding.root):
         return finding
     return msgspec.structs.replace(finding, rev=finding.rev + 1, severity=severity, effect=effect, root=points_to)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from plugtap.checks.base import Check, on
+from plugtap.checks.cp_common import is_digital
 from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
-from plugtap.checks.slac_common import mac, ns, slac
+from plugtap.checks.slac_common import mac, ns, seconds, slac
 from plugtap.protocols.events import Mme
 from plugtap.protocols.slac import (
     BROADCAST,
@@ -25,7 +26,7 @@ MAX_RUNS = 16
 
 @register
 class ParmNoCnf(Check):
-    """Counts unanswered requests; each answer starts the count over."""
+    """Counts unanswered requests; each answer starts the count over. Answered at last, and no pilot at 5 % before: then the EVSE was still starting."""
 
     meta = Meta(
         id="slac-parm-no-cnf",
@@ -34,7 +35,7 @@ class ParmNoCnf(Check):
         class_="timeout",
         effect="stops-charging",
         side="SECC",
-        trigger=("CM_SLAC_PARM.REQ and {C_EV_match_retry} repeats, none answered within {TT_match_response}, on a tap that hears the EVSE"),
+        trigger=("CM_SLAC_PARM.REQ and {C_EV_match_retry} repeats, none answered within {TT_match_response}, on a tap that hears the EVSE; information once answered, unless the pilot was at 5 %"),
         cause=("The EVSE's SLAC software is not ready when the pilot goes to 5 %, or its modem is off, restarting or not the one of this cable."),
         fix=(
             "EVSE: arm SLAC before switching the PWM on (or delay the PWM by 0.5 s). On site: check that the EVSE's "
@@ -47,16 +48,23 @@ class ParmNoCnf(Check):
         priority=30,
         example=(
             "Six requests in a row, the EVSE's modem restarts: three unanswered, the finding; the fourth is answered "
-            "and the session completes: a warning."
+            "and the session completes: a warning, and information where no pilot at 5 % was seen."
         ),
     )
 
     def start(self) -> None:
-        self.waiting: list[Mme] = []
+        self.waiting: list[Mme] = []  # the latest
+        self.sent = 0
+        self.first: Mme | None = None
+        self.said = ""  # what was said of the requests that wait
+        self.ready = False  # the pilot said that digital communication may begin
 
     @on(Mme, "CM_SLAC_PARM.REQ")
     def request(self, ev: Mme) -> None:
         self.arm()
+        if not self.waiting:
+            self.first, self.sent = ev, 0
+        self.sent += 1
         self.waiting = [*self.waiting[-8:], ev]
         self.at(ev.t + ns(self.limit("TT_match_response")), self.overdue)
 
@@ -64,15 +72,23 @@ class ParmNoCnf(Check):
     def answer(self, ev: Mme) -> None:
         if self.waiting:
             self.evaluated()
+        if self.said and not self.ready:
+            # Nothing shows that the EVSE had told the EV to begin: it was still starting, and came.
+            late = "" if self.first is None else f" The answer came {seconds(ev.t - self.first.t):.1f} s after the first of them."
+            self.amend(severity="info", effect="none", detail=self.said + late)
+        self.said, self.ready = "", False
         self.waiting = []
         self.cancel()
 
     def overdue(self, t: int) -> None:
-        sent = len(self.waiting)
+        sent = self.sent
         if sent > self.limit("C_EV_match_retry"):
+            pilot = self.session.pilot
+            self.ready = self.ready or (pilot is not None and is_digital(pilot))
+            self.said = f"{sent} CM_SLAC_PARM.REQ in a row without CM_SLAC_PARM.CNF."
             self.fire(
                 self.waiting,
-                f"{sent} CM_SLAC_PARM.REQ in a row without CM_SLAC_PARM.CNF.",
+                self.said,
                 values={"requests": Value(sent, "", self.limit("C_EV_match_retry") + 1, ">=")},
                 since=self.waiting[0].t,
             )

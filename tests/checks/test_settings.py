@@ -89,3 +89,15 @@ def test_the_site_says_whose_table_a_duty_cycle_is_read_by(percent: float, iec: 
     for table, current in (("iec", iec), ("j1772", j1772)):
         session = duty(percent).run(AnalysisSettings(site="lab", tap="lab", pilot=table)).session  # type: ignore[arg-type]
         assert (session.protocol == "iec61851") is current, table
+
+
+@pytest.mark.parametrize("key", ["time-msg-timeout", "time-*"])
+@pytest.mark.parametrize("severity", ["warning", "info"])
+def test_a_severity_that_the_site_has_set_stays(key: str, severity: str) -> None:
+    """Also for the root of a failed session, which is an error otherwise."""
+    lab = Lab.good("din-dc").stop_after("CableCheckReq", 1)
+    before = lab.run()
+    assert before.session.outcome == "failed" and before.one("time-msg-timeout").severity == "error"
+    result = lab.run(AnalysisSettings(site="lab", tap="lab", checks={key: CheckSettings(severity=severity)}))
+    assert result.one("time-msg-timeout").severity == severity
+    assert result.session.outcome == "failed"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
+from plugtap.checks.finding import Finding
+from plugtap.config.analysis import AnalysisSettings
 from casebook import Case, Lab, Step, assert_fires, assert_gap, assert_quiet, book, good, mme
 from lab_wire import EVSE_MAC, MMTYPES, slac_payload
 from lab_wire import mme as wire_mme
@@ -555,3 +557,34 @@ def test_two_evs_at_one_evse_are_no_cross_talk_when_both_are_near() -> None:
     assert rival(54, 44, before=True).run().of("slac-wrong-evse-selected") == []
     assert rival(55, 44, before=True).run().of("slac-wrong-evse-selected") != []
     assert rival(44, 60, before=True).run().of("slac-wrong-evse-selected") == []
+
+
+HOST = AnalysisSettings(site="lab", tap="lab", vantage="host")
+
+
+def late_answer(pilot: bool) -> Lab:
+    """Six requests a second apart; the EVSE answers the last one, and all goes well."""
+    return Lab.good("din-dc", pilot=pilot).repeat("CM_SLAC_PARM.REQ", 0, 5, every=1.0)
+
+
+def test_an_evse_that_answers_at_last_was_starting() -> None:
+    result = late_answer(pilot=False).run(HOST)
+    assert result.session.outcome == "completed"
+    found = result.one("slac-parm-no-cnf")
+    assert (found.severity, found.effect) == ("info", "none")
+    assert found.detail == "5 CM_SLAC_PARM.REQ in a row without CM_SLAC_PARM.CNF. The answer came 5.0 s after the first of them."
+    told = [o for o in result.outputs if isinstance(o, Finding) and o.check == "slac-parm-no-cnf"]
+    assert [f.severity for f in told][:1] == ["warning"], "it may have been one as long as nothing came"
+    assert told[-1].severity == "info" and len({f.rev for f in told}) == len(told)
+
+
+def test_an_evse_that_had_called_with_its_pilot_was_not_ready() -> None:
+    result = late_answer(pilot=True).run(HOST)
+    assert result.session.outcome == "completed"
+    assert (result.one("slac-parm-no-cnf").severity, result.one("slac-parm-no-cnf").effect) == ("warning", "degrades")
+
+
+def test_no_answer_at_all_stays_a_failure() -> None:
+    made = no_answer()
+    made.steps = [s for s in made.steps if s.kind != "cp"]
+    assert made.run(HOST).one("slac-parm-no-cnf").severity == "error"
