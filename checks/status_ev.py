@@ -71,7 +71,7 @@ class EvError(Check):
         before = self.session.last_response
         self.fire(
             [before, ev] if before is not None else ev, f"{ev.message} says {code} {where(self.session)}." + (f" {known.meaning}" if known else ""),
-            key=str(code), cause=known.meaning if known else None, fix=known.fix if known else None,
+            key=str(code), side=known.side if known else None, cause=known.meaning if known else None, fix=known.fix if known else None,
             values={"EVErrorCode": Value(code), "EVSEPresentVoltage": Value(volts, "V"), "EVTargetVoltage": Value(target, "V")},
         )  # fmt: skip
 

@@ -69,7 +69,7 @@ class EvseFault(Check):
         volts = session.electrical.v_last if session.electrical.v_last is not None else session.electrical.precharge_v
         self.fire(
             ev, f"{ev.message} says {code} {where(session)}." + (f" {known.meaning}" if known else ""), key=str(code),
-            severity="warning" if over else None, effect="none" if over else None, cause=known.meaning if known else None, fix=known.fix if known else None,
+            side=known.side if known else None, severity="warning" if over else None, effect="none" if over else None, cause=known.meaning if known else None, fix=known.fix if known else None,
             values={"EVSEStatusCode": Value(code), "EVSEPresentVoltage": Value(volts, "V")},
         )  # fmt: skip
 

@@ -286,7 +286,9 @@ class Unsolicited(Check):
             if before is not None and before.message is not None and is_request(before.message):
                 self.asked.append(stem(before.message))
         self._take(ev, before)
-        if self.odd is None and self.surplus is None and self.other is None and (not self.asked or list(self.asked) == [stem(str(ev.message))]):
+        name = str(ev.message)
+        usual = [stem(name)] if is_request(name) else []  # what waits for an answer where all goes in turn
+        if self.odd is None and self.surplus is None and self.other is None and list(self.asked) == usual:
             self.watching = False
             self.sleep()
 

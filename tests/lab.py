@@ -215,6 +215,10 @@ class Lab:
         assert found, f"no step {name} {nth}"
         return found
 
+    def find_or_none(self, name: str) -> list[Step]:
+        """All steps of this name, none if there is none."""
+        return [step for step in self.steps if step.name == name]
+
     def drop(self, name: str, nth: int | None = None) -> Lab:
         """Take steps out: they are never sent. What follows keeps its time."""
         for step in self.find(name, nth):
