@@ -102,7 +102,7 @@ def special(place: Place, ev: V2gMessage) -> str | None:
         return "seq-precharge-to-pd-while-ongoing"
     if after.partition(":")[2].startswith("Ongoing") and was in BY_PROCESSING:
         return "seq-ongoing-not-repeated"
-    if was.endswith("ChargeParameterDiscovery") and now in ("PreCharge", "DC_PreCharge", "PowerDelivery", "CurrentDemand"):
+    if was in ("ChargeParameterDiscovery", "DC_ChargeParameterDiscovery") and now in ("PreCharge", "DC_PreCharge", "PowerDelivery", "CurrentDemand"):
         return "seq-skipped-cablecheck"
     if was == "ScheduleExchange" and now in ("DC_PreCharge", "DC_ChargeLoop"):
         return "seq-skipped-cablecheck"

@@ -237,11 +237,7 @@ class OngoingNotRepeated(_Special):
         example="CableCheckRes Ongoing, then PreChargeReq.",
     )
 
-    @on(
-        V2gMessage, "ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq", "ServiceDiscoveryReq",
-        "DC_CableCheckReq", "DC_PreChargeReq", "AC_ChargeParameterDiscoveryReq", "DC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq",
-        only=not_looping,
-    )  # fmt: skip
+    @on(V2gMessage, "*Req", only=not_looping)
     def request(self, ev: V2gMessage) -> None:
         if not not_looping(self.session, ev):
             return
