@@ -16,6 +16,7 @@ class Patience(Check):
     def start(self) -> None:
         self.due = self.deadline(self._look)
         self.judged: V2gMessage | None = None  # nothing more is to be said of this one
+        self.unproven: V2gMessage | None = None  # nobody may have listened when its time was over: no deadline says so
 
     def span(self, latest: V2gMessage) -> int | None:
         """How long `latest` may stay the session's last message, ns; None: as long as it likes."""
@@ -31,10 +32,14 @@ class Patience(Check):
 
     @on(Loss)
     def lost(self, ev: Loss) -> None:
-        # Deadlines in what was lost are gone: silence there proves nothing. After a clock set back no earlier time says anything.
+        # Silence in what was lost proves nothing; and after a clock set back no earlier time says anything.
         if ev.kind == "clock-jump":
             self.judged = self.session.latest
-        self._again(max(ev.t, ev.until))
+        t = max(ev.t, ev.until)
+        due = self._due()
+        if due is not None and due <= t:
+            self.unproven = self.session.latest
+        self._again(t)
 
     @on(SessionEnded)
     def ended(self, ev: SessionEnded) -> None:
@@ -46,16 +51,19 @@ class Patience(Check):
         latest = self.session.latest
         return None if latest is self.judged else latest
 
-    def _look(self, t: int) -> None:
+    def _due(self) -> int | None:
+        """When the last message has waited too long, ns."""
         latest = self.waiting
-        span = None if latest is None else self.span(latest)
-        if latest is not None and span is not None and latest.t + span <= t:
+        span = None if latest is None or latest is self.unproven else self.span(latest)
+        return None if latest is None or span is None else latest.t + span
+
+    def _look(self, t: int) -> None:
+        due, latest = self._due(), self.session.latest
+        if due is not None and due <= t and latest is not None:
             self.judged = latest
             self.over(latest, t)
         self._again(t)
 
     def _again(self, t: int) -> None:
-        latest = self.waiting
-        span = None if latest is None else self.span(latest)
-        due = t if latest is None or span is None else latest.t + span
-        self.due.set(due if due > t else t + self.least)
+        due = self._due()
+        self.due.set(due if due is not None and due > t else t + self.least)

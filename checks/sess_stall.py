@@ -36,7 +36,6 @@ class _Stall(Patience):
         self.limit_s = self.limit(self.limit_name)
         self.limit_ns = ns(self.limit_s)
         self.least = ns(self.limit_s * LONG)
-        self.unproven: V2gMessage | None = None  # a response whose stall was not said while it went on
 
     def mine(self, response: V2gMessage) -> bool:
         """Is a stall after this response a matter of this check?"""
@@ -47,7 +46,7 @@ class _Stall(Patience):
         return delivery not in STOPPED and waits(response) and self.mine(response) and not failed(response_code(response))
 
     def span(self, latest: V2gMessage) -> int | None:
-        return self.least if latest is not self.unproven and self.stalls(latest, self.session.delivery) else None
+        return self.least if self.stalls(latest, self.session.delivery) else None
 
     def over(self, latest: V2gMessage, t: int) -> None:
         # The limit has passed long ago. Where nothing at all was heard meanwhile, recording may have stopped: wait for the end.

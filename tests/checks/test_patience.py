@@ -9,7 +9,7 @@ from casebook import Lab
 from plugtap.analysis.analysis import Analysis
 from plugtap.checks.finding import Finding
 from plugtap.config.analysis import AnalysisSettings
-from plugtap.protocols.items import Item, Tick
+from plugtap.protocols.items import Frame, Item, Tick
 from plugtap.sessions.records import SECOND, rfc3339
 
 SEQUENCE = "time-secc-sequence-timeout"
@@ -74,3 +74,13 @@ def test_a_clock_set_back_ends_what_was_waited_for_and_no_more() -> None:
     found = heard(moved, SEQUENCE)
     assert [(f.time, f.count) for f in found] == [(rfc3339(sent(moved, f.frame) + 60 * SECOND), 1) for f in found]
     assert len(found) == 1 and 0 <= last - back - sent(moved, found[0].frame) < SECOND // 100
+
+
+def test_silence_after_a_hole_does_not_prove_the_time_in_it() -> None:
+    """The response before the hole was the last that was heard; its 60 s were over while nobody listened."""
+    items = Lab.good("din-dc", pilot=False).stop_after("CurrentDemandRes", 4).items(tail=10.0)
+    end = items[-1].t
+    stranger = Frame(t=end + 240 * SECOND, number=9999, source="plc", data=bytes.fromhex("ffffffffffff0200000000990806") + bytes(46), link=1)
+    later: list[Item] = [stranger, *(Tick(stranger.t + n * SECOND) for n in range(200))]
+    assert heard([*items, *later], SEQUENCE) == heard(items, SEQUENCE) == []
+    assert len(heard([*items, *(Tick(end + n * SECOND) for n in range(100))], SEQUENCE)) == 1
