@@ -45,6 +45,9 @@ class DecodeFailed(Check):
     @on(V2gMessage, only=oddly_coded, quiet=COUNTED)
     def message(self, ev: V2gMessage) -> None:
         self.arm()
+        if self.unsure and ev.schema != "sap" and (ev.proven or not ev.guessed):
+            # What was decoded again has been told: the schema of the others was right from the beginning.
+            self._tell()
         error = ev.error
         if ev.variant:
             self.fire(
@@ -58,10 +61,11 @@ class DecodeFailed(Check):
         if ev.message is not None or error is None or error.get("layer") != "exi":
             self.evaluated()
             return
-        if not ev.guessed:
+        if not ev.guessed or ev.proven:
             self.say(ev)
             return
         self.unsure.append(ev)
+        self.wake()
         if len(self.unsure) > MAX_UNSURE:
             oldest = self.unsure.pop(0)
             self.say(oldest, oldest.t)
@@ -75,8 +79,13 @@ class DecodeFailed(Check):
 
     @on(SessionClosing)
     def closing(self, ev: SessionClosing) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
         for message in self.unsure:
             self.say(message, message.t)
+        self.unsure = []
+        self.sleep()
 
     def say(self, ev: V2gMessage, t: int | None = None) -> None:
         """This message cannot be decoded. `t`: when it came, if that was a while ago."""

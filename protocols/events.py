@@ -184,6 +184,7 @@ class V2gMessage(Event, frozen=True, kw_only=True):
     exi: bytes
     tls: bool = False
     guessed: bool = False  # the schema is a guess: no supportedAppProtocol seen
+    proven: bool = False  # guessed, and enough messages of the connection have spoken for this schema before
     error: dict[str, Any] | None = None  # layer, offset, path, reason
     notes: tuple[str, ...] = ()  # trailing bytes, facet violations …
     variant: str = ""  # the codec whose own grammar was needed, because the schema's did not fit

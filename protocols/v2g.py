@@ -109,7 +109,7 @@ class V2gDecoder:
         message = V2gMessage(
             t=raw.t, frame=raw.frame, source=raw.source, index=raw.index, stream=raw.stream, src=raw.src, dst=raw.dst,
             side=self._side(stream, raw.from_a, read.message), payload_type=raw.payload_type, schema=read.schema, message=read.message,
-            content=read.content, exi=raw.payload, tls=stream.tls, guessed=guessed, error=read.error, notes=read.notes, first_frame=raw.first_frame,
+            content=read.content, exi=raw.payload, tls=stream.tls, guessed=guessed, proven=guessed and read.schema is not None and read.schema == stream.proven, error=read.error, notes=read.notes, first_frame=raw.first_frame,
             first_t=raw.first_t, body=body, header=header, variant=read.variant,
         )  # fmt: skip
         if stream.backlog is None:
@@ -156,6 +156,9 @@ class V2gDecoder:
             return None
         read = self._read(schema, old.exi, old.payload_type)
         if (read.message, read.content, read.error) == (old.message, old.content, old.error):
+            return None
+        if read.error is not None and _clean(old) and exi.guess(old.exi) == old.schema:
+            # Whole, and what its own bytes say: it belongs to an older connection on the same ports, whose end was not heard.
             return None
         body, header = message_parts(read.content, read.message)
         message = msgspec.structs.replace(

@@ -118,14 +118,28 @@ def test_once_it_is_known_later_ones_are_read_by_it_at_once() -> None:
     assert isinstance(last, V2gMessage) and (last.schema, last.message, last.guessed) == ("din", "SessionStopReq", True)
 
 
-def test_a_wrong_guess_is_corrected() -> None:
-    """The first message heard decodes by the other schema; by the one that is known it does not: that is what is said of it then."""
-    found = events(ISO2, DIN, DIN, DIN)
-    [(known_from, frame, schema, message, before, _)] = again(found)
-    assert (known_from, frame, schema, message, before) == (3, 0, "din", None, "iso2")
-    redecoded = next(e for e in found if isinstance(e, Redecoded))
-    assert redecoded.message_before == "SessionStopReq" and redecoded.message.body == {}
+def test_what_nothing_was_known_of_is_read_by_the_schema_of_the_handshake() -> None:
+    """A first byte that names no schema: an error before, and one that says where after."""
+    strange = b"\x80\xfe" + bytes(8)
+    found = events(strange, *SAP, DIN)
+    assert isinstance(found[0], V2gMessage) and found[0].schema is None
+    [redecoded] = [e for e in found if isinstance(e, Redecoded)]
+    assert (redecoded.frame, redecoded.message.frame, redecoded.message.schema, redecoded.message.guessed) == (2, 0, "din", False)
     assert redecoded.message.error is not None and redecoded.message.error["layer"] == "exi"
+
+
+def test_a_whole_message_of_another_schema_is_left_alone() -> None:
+    """It is what its bytes say: the same ports may have had another connection before, whose end was not heard."""
+    assert again(events(ISO2, DIN, DIN, DIN)) == []
+    assert again(events(ISO2, ISO2, *SAP, DIN)) == []
+
+
+def test_proven_is_said_from_the_message_after_the_proof() -> None:
+    found = [e for e in events(DIN, DIN, DIN, DIN, BROKEN, ISO2) if isinstance(e, V2gMessage)]
+    assert [(e.schema, e.guessed, e.proven) for e in found] == [
+        ("din", True, False), ("din", True, False), ("din", True, False), ("din", True, True), ("din", True, True), ("iso2", True, False),
+    ]  # fmt: skip
+    assert not any(e.proven for e in events(*SAP, DIN) if isinstance(e, V2gMessage)), "negotiated is more than proven"
 
 
 def test_nothing_is_said_again_where_nothing_differs() -> None:
@@ -149,9 +163,15 @@ def test_iso20_says_itself_what_its_payloads_are() -> None:
     assert again(events(*[TYPED] * 4)) == []
 
 
-@given(st.lists(st.sampled_from([DIN, ISO2, BROKEN, TYPED, (ISO2, 0x8004), *SAP, b"", b"\x80", b"\x80\x9a\xff"]), max_size=60))
+@given(st.lists(st.sampled_from([DIN, ISO2, BROKEN, TYPED, (ISO2, 0x8004), *SAP, b"", b"\x80", b"\x80\x9a\xff"]), min_size=1, max_size=60))
 def test_whatever_comes_what_is_said_again_is_of_an_earlier_message(payloads: list[Payload]) -> None:
-    found = events(*payloads)
+    decoder = V2gDecoder()
+    found: list[Event] = []
+    for number, payload in enumerate(payloads):
+        found += decoder.feed(raw(number, *(payload if isinstance(payload, tuple) else (payload,))))
+        kept = decoder._streams[1].backlog or []
+        assert len(kept) <= 16 and sum(len(message.exi) for message in kept) <= 16 * 1024
+    known = decoder._streams[1].chosen or decoder._streams[1].proven
     said = {e.frame: e for e in found if isinstance(e, V2gMessage)}
     assert list(said) == list(range(len(payloads)))
     redecoded = [e for e in found if isinstance(e, Redecoded)]
@@ -163,3 +183,4 @@ def test_whatever_comes_what_is_said_again_is_of_an_earlier_message(payloads: li
         assert (event.schema_before, event.message_before) == (old.schema, old.message)
         assert event.message.schema in ("din", "iso2", "sap") and event.message.schema != old.schema
         assert event.message.exi == old.exi
+        assert known is not None, "only what is known is a reason"
