@@ -162,7 +162,7 @@ class PerformanceMissed(Check):
         cause="The EVSE's controller is slow here, often because it waits for a backend or a power unit.",
         fix="Nothing by itself: the EV waits longer. Worth a look when the time grows from session to session.",
         refs=TABLES,
-        limits={k: v for k, v in timeout_limits("performance", ("sap", "din", "iso2", "iso20")).items() if not k.endswith(f".{CURRENT_DEMAND}")},
+        limits=timeout_limits("performance", ("sap", "din", "iso2", "iso20")),
         uec="V2GPerformanceTime",
         example="ChargeParameterDiscoveryRes 1.6 s after its request.",
     )
