@@ -7,7 +7,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
 from plugtap.checks.sap_negotiation import KNOWN, _Answer, offer_text, offers_of
-from plugtap.checks.v2g_common import failed, limits, response_code
+from plugtap.checks.v2g_common import failed, response_code
 from plugtap.protocols.events import Tls, V2gMessage
 
 # Major version the SECC compares, by protocol (DIN SPEC 70121, ISO 15118-2, ISO 15118-20).
@@ -128,11 +128,10 @@ class DuplicateEntries(Check):
         class_="normative",
         effect="degrades",
         side="EVCC",
-        trigger="two AppProtocol entries share SchemaID or Priority, or there are more than {sap_entries}, or none",
+        trigger="two AppProtocol entries share SchemaID or Priority",
         cause="The EV's list of protocols is configured wrongly.",
         fix="EV: give each entry its own SchemaID and Priority.",
         refs=("V2G2-167",),
-        limits=limits("sap_entries"),
         uec="V2GParameterInvalid",
         priority=20,
         gap="proceed",
@@ -147,9 +146,6 @@ class DuplicateEntries(Check):
             numbers = [o.get(name) for o in offers]
             if double := sorted({str(n) for n in numbers if numbers.count(n) > 1}):
                 self.fire(ev, f"Several entries have {name} {', '.join(double)}: {offer_text(offers)}.", key=name, values={name: Value(double)})
-        if not offers or len(offers) > self.limit("sap_entries"):
-            count = Value(len(offers), "", self.limit("sap_entries"), ">" if offers else "=")
-            self.fire(ev, f"The EV offers {len(offers)} protocols.", key="count", values={"entries": count})
         self.evaluated()
 
 

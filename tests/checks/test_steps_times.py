@@ -102,7 +102,7 @@ def impatient(row: Row, protocol: str) -> None:
     assert not left(row, protocol, after)
 
 
-def of_row(row: Row) -> Iterator[Run]:
+def of_row(row: Row, table: str = "timeouts") -> Iterator[Run]:
     """An answer that is missing, one that is slow, an EV that does not wait for it."""
     for protocol in row["protocol"].split():
         yield lambda p=protocol: missing(row, p)  # type: ignore[misc]
