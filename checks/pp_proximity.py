@@ -26,9 +26,11 @@ class _Proximity(Check):
         self.since: PilotSample | None = None
 
     def code(self, ohm: float) -> str | None:
-        """Which coding a resistance is, by name of its limit."""
+        """Which coding a resistance is, by name of its limit: the nearest, for the bands of 100, 150 and 220 Ohm overlap, and those of 480 and 680 Ohm."""
         band = self.limit("pp_band") / 100
-        return next((name for name in ALL if abs(ohm - self.limit(name)) <= band * self.limit(name)), None)
+        codes = ((self.limit(name), name) for name in ALL)
+        near = [(abs(ohm - value) / value, name) for value, name in codes if value > 0 and abs(ohm - value) <= band * value]
+        return min(near)[1] if near else None
 
     def held(self, ev: PilotSample, condition: bool) -> bool:
         """Has the condition held for pp_time? Starts over after it was said."""

@@ -56,9 +56,9 @@ def each_row(table: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", pinned(table), ids=[name_of(row) for row in pinned(table)])
 
 
-def on(check: str, **settings: Any) -> AnalysisSettings:
+def on(check: str, limits: dict[str, float] | None = None, **settings: Any) -> AnalysisSettings:
     """The laboratory's settings, and this check is on whatever it is by default."""
-    return msgspec.structs.replace(SETTINGS, checks={check: CheckSettings(enabled=True)}, **settings)
+    return msgspec.structs.replace(SETTINGS, checks={check: CheckSettings(enabled=True, limits=limits or {})}, **settings)
 
 
 def said(lab: Lab, check: str, tail: float = 70.0, settings: AnalysisSettings | None = None) -> Result:

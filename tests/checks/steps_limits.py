@@ -40,6 +40,7 @@ class Border:
     heard: Heard = anything
     tail: float = 70.0
     idle: float = 60.0  # s, after which the analysis calls a session over
+    others: tuple[tuple[str, float], ...] = ()  # limits of the check that this scene sets apart, so that only the one in question decides
 
     def amounts(self, number: str) -> tuple[float, float]:
         """(silent, speaking)."""
@@ -50,7 +51,7 @@ class Border:
         return (value - one, value) if self.at else (value, value + one)
 
     def speaks(self, amount: float) -> bool:
-        result = said(self.scene(amount), self.check, self.tail, on(self.check, idle=self.idle))
+        result = said(self.scene(amount), self.check, self.tail, on(self.check, dict(self.others), idle=self.idle))
         return any(self.heard(finding) for finding in result.of(self.check))
 
     def runs(self, number: str) -> Iterator[Callable[[], None]]:

@@ -421,3 +421,9 @@ def test_e_after_a_failure_is_a_consequence() -> None:
 @pytest.mark.parametrize("scene", [good(name) for name in ("din-dc", "iso2-dc", "iso2-ac", "iso20-dc", "iso20-ac")])
 def test_good_sessions_have_no_pilot_finding(scene: Any) -> None:
     assert not [f.check for f in scene().run().findings if f.check.startswith(("cp-", "pp-"))]
+
+
+@pytest.mark.parametrize(("ohm", "speaks"), [(176, False), (178, False), (181, True)])
+def test_the_nearest_coding_counts(ohm: int, speaks: bool) -> None:
+    """178 Ohm lie within 20 % of 150 and of 220 Ohm: a latched CCS1 plug is nearer, and right at a DC outlet."""
+    assert bool(proximity(ohm).run().of("pp-ccs2-value")) is speaks

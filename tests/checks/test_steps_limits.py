@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from steps import Row, Run, pinned
 from steps_limits import Border
+from steps_pilot import PILOT
 from steps_v2g import V2G
 
-BORDERS: dict[str, dict[str, Border]] = {"v2g": V2G}
+BORDERS: dict[str, dict[str, Border]] = {"pilot": PILOT, "v2g": V2G}
 ROWS = [(table, row) for table in BORDERS for row in pinned(table)]
 # Rows without bytes that tell a number from its neighbours, and why.
 UNTOLD: dict[tuple[str, str], str] = {}
