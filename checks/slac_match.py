@@ -328,29 +328,36 @@ class SetKeyFail(Check):
 
     def start(self) -> None:
         self.request_frame: Mme | None = None
+        self.late: int | None = None  # ns; how long a confirmation took that came too late
 
     @on(Mme, "CM_SET_KEY.REQ")
     def request(self, ev: Mme) -> None:
         if isinstance(ev.body, CmSetKeyReq):
             self.arm()
-            self.request_frame = ev
+            self.request_frame, self.late = ev, None
             # whether the silence matters shows later: some modems take the key without a word
             self.at(ev.t + ns(self.limit("communication_setup")), self.judge)
 
     @on(Mme, "CM_SET_KEY.CNF")
     def answer(self, ev: Mme) -> None:
-        if isinstance(ev.body, CmSetKeyCnf):
-            self.evaluated()
-            self.request_frame = None
-            self.cancel()
+        if not isinstance(ev.body, CmSetKeyCnf):
+            return
+        asked = self.request_frame
+        if asked is not None and ev.t - asked.t > ns(self.limit("set_key_wait")):
+            self.late = ev.t - asked.t
+            return
+        self.evaluated()
+        self.request_frame = None
+        self.cancel()
 
     def judge(self, t: int) -> None:
         ev = self.request_frame
         if ev is not None and not talks(self.session):
+            confirmed = "was not confirmed" if self.late is None else f"was confirmed after {seconds(self.late):.1f} s only"
             side = {self.session.evcc_mac: "EVCC", self.session.secc_mac: "SECC"}.get(ev.src)
             self.fire(
                 ev,
-                f"CM_SET_KEY.REQ was not confirmed, and no IP traffic followed within {self.limit('communication_setup'):g} s.",
+                f"CM_SET_KEY.REQ {confirmed}, and no IP traffic followed within {self.limit('communication_setup'):g} s.",
                 values={"waited": Value(seconds(t - ev.t), "s", self.limit("set_key_wait"), ">")},
                 since=ev.t,
                 side=side,

@@ -588,3 +588,10 @@ def test_no_answer_at_all_stays_a_failure() -> None:
     made = no_answer()
     made.steps = [s for s in made.steps if s.kind != "cp"]
     assert made.run(HOST).one("slac-parm-no-cnf").severity == "error"
+
+
+def test_a_key_confirmed_too_late_counts_where_nothing_comes_of_it() -> None:
+    late = set_key(True)
+    late.steps[-1].gap = 4.0
+    assert "was confirmed after 4.0 s only" in late.run(HOST).one("slac-setkey-fail").detail
+    assert not set_key(True).run(HOST).of("slac-setkey-fail")

@@ -8,9 +8,11 @@ import pytest
 from steps import Row, Run, pinned
 from steps_limits import Border
 from steps_pilot import PILOT
+from steps_slac import SLAC
+from steps_transport import TRANSPORT
 from steps_v2g import V2G
 
-BORDERS: dict[str, dict[str, Border]] = {"pilot": PILOT, "v2g": V2G}
+BORDERS: dict[str, dict[str, Border]] = {"slac": SLAC, "pilot": PILOT, "v2g": V2G, "transport": TRANSPORT}
 ROWS = [(table, row) for table in BORDERS for row in pinned(table)]
 # Rows without bytes that tell a number from its neighbours, and why.
 UNTOLD: dict[tuple[str, str], str] = {}
