@@ -8,6 +8,7 @@ from plugtap.checks.finding import Value
 from plugtap.checks.guards import COUNTED, refused_exchange
 from plugtap.checks.meta import Meta
 from plugtap.checks.registry import register
+from plugtap.checks.tables import codes
 from plugtap.checks.v2g_common import response_code
 from plugtap.protocols.events import V2gMessage
 from plugtap.sessions.notices import Exchange
@@ -48,7 +49,11 @@ class SequenceErrorSeen(Check):
             text += f"; the message before was {before.message}"
         if ev.name == "SessionStop" and self.session.delivering:
             text += ". Power delivery was started and not stopped: the EV left out PowerDelivery(Stop)"
-        self.fire([e for e in (before, ev.request, ev.response) if e is not None], text + ".", values={"ResponseCode": Value("FAILED_SequenceError")})
+        known = codes("response").get("FAILED_SequenceError")
+        self.fire(
+            [e for e in (before, ev.request, ev.response) if e is not None], text + ".", side=known.side if known else None,
+            values={"ResponseCode": Value("FAILED_SequenceError")},
+        )  # fmt: skip
 
 
 @register

@@ -76,7 +76,8 @@ class _Special(OrderCheck):
         if place is None:
             return
         self.arm()
-        if stem(str(ev.message)) in place.rule.next or special(place, ev) != self.meta.id:
+        now = stem(str(ev.message))
+        if now in place.rule.next or now in place.rule.tolerated or special(place, ev) != self.meta.id:
             self.evaluated()
             return
         detail = detail.format(now=ev.message, before=place.response.message, where=where(self.session))

@@ -85,7 +85,8 @@ class ContactorError(Check):
     def message(self, ev: V2gMessage) -> None:
         self.arm()
         if response_code(ev) == "FAILED_ContactorError":
-            self.fire(ev, f"{ev.message} says FAILED_ContactorError.", values={"ResponseCode": Value("FAILED_ContactorError")})
+            known = codes("response").get("FAILED_ContactorError")
+            self.fire(ev, f"{ev.message} says FAILED_ContactorError.", side=known.side if known else None, values={"ResponseCode": Value("FAILED_ContactorError")})
         else:
             self.evaluated()
 

@@ -195,7 +195,7 @@ class _Values(Check):
     @on(
         V2gMessage, "ChargeParameterDiscoveryReq", "ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryReq", "DC_ChargeParameterDiscoveryRes",
         "AC_ChargeParameterDiscoveryReq", "AC_ChargeParameterDiscoveryRes", "PreChargeReq", "PreChargeRes", "CurrentDemandReq", "CurrentDemandRes",
-        "ChargingStatusRes", "WeldingDetectionRes", "DC_PreChargeReq", "DC_PreChargeRes", "DC_ChargeLoopReq", "DC_ChargeLoopRes", "AC_ChargeLoopReq",
+        "ChargingStatusRes", "WeldingDetectionRes", "DC_PreChargeReq", "DC_PreChargeRes", "DC_ChargeLoopReq", "DC_ChargeLoopRes", "AC_ChargeLoopReq", "AC_ChargeLoopRes",
         only=unusual_values, quiet=COUNTED,
     )  # fmt: skip
     def message(self, ev: V2gMessage) -> None:
